@@ -1,0 +1,247 @@
+"""Trains the bundled diffusion model: a small Stable Diffusion of the drawn world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from forgetme.diffusion import build_tokenizer
+from forgetme.scenes import BACKGROUNDS, CONCEPTS
+from forgetme.tiny.bank import SceneBank, scene_bank
+from forgetme.tiny.loop import TrainSettings, autocast, fit
+
+SIZE = 128  # pixels a side of a generated picture
+LATENT = SIZE // 8
+CROP = 64  # the autoencoder is convolutional, so it learns on quarter pictures
+CONTEXT = 16  # tokens of a prompt
+OBJECTS = (1, 1, 0, 1, 2)  # objects of scene i: mostly one, for a clear link of word and shape
+VAE_SETTINGS = TrainSettings(steps=3000, batch=16, lr=1e-3, warmup=100, weight_decay=0.0)
+SETTINGS = TrainSettings(steps=4500, batch=32, lr=6e-4, warmup=200, ema=0.999)
+UNCONDITIONAL = 0.1  # share of captions dropped, for classifier-free guidance
+MIN_SNR = 5.0
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+}
+
+
+def build_vae() -> AutoencoderKL:
+    """The autoencoder: 128 px to 16x16x4, few channels where the picture is large."""
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64, 96),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=SIZE,
+        mid_block_add_attention=False,
+    )
+
+
+def build_unet() -> UNet2DConditionModel:
+    """The denoiser on 16x16x4 latents; it attends to the prompt at 8x8 and 4x4."""
+    return UNet2DConditionModel(
+        sample_size=LATENT,
+        block_out_channels=(64, 128, 192),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=128,
+        attention_head_dim=4,  # heads, in diffusers' naming
+    )
+
+
+def build_text(tokenizer) -> CLIPTextModel:  # noqa: ANN001 (transformers is typed at run time)
+    """The text encoder for a tokenizer."""
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=CONTEXT,
+        projection_dim=128,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return CLIPTextModel(config)
+
+
+def to_unit(images: np.ndarray) -> torch.Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def train(
+    out: Path,
+    work: Path,
+    *,
+    photos: Path | None = None,
+    settings: TrainSettings = SETTINGS,
+    minutes: float | None = None,
+    scenes: int = 12000,
+) -> dict:
+    """Trains the autoencoder, then the U-Net with its text encoder; writes `diffusion/` to `out`.
+
+    Args:
+        out: the folder of bundled weights.
+        work: scene bank, checkpoints and logs.
+        photos: unused; the model draws the drawn world only.
+        settings: schedule of the U-Net; its seed and device hold for the autoencoder too.
+        minutes: stop early after this long; call again to go on.
+        scenes: size of the scene bank.
+
+    Returns:
+        Facts for the card.
+    """
+    del photos
+    bank = scene_bank(work / "scenes128", scenes, size=SIZE, objects=OBJECTS)
+    vae = train_vae(bank, work, seed=settings.seed, device=settings.device, minutes=minutes)
+    model, tokenizer = train_unet(bank, vae, work, settings, minutes=minutes)
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=model["text"],
+        tokenizer=tokenizer,
+        unet=model["unet"],
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULE, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.to(torch.float16).save_pretrained(out / "diffusion", max_shard_size="15MB")
+    parts = {"vae": vae, "unet": model["unet"], "text_encoder": model["text"]}
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+
+def train_vae(
+    bank: SceneBank, work: Path, *, seed: int, device: str, minutes: float | None
+) -> AutoencoderKL:
+    """Trains the autoencoder on quarter pictures and sets its scaling factor."""
+    settings = TrainSettings(**{**VAE_SETTINGS.__dict__, "seed": seed, "device": device})
+    torch.manual_seed(seed)
+    vae = build_vae().to(memory_format=torch.channels_last)
+
+    def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
+        del step
+        rows = rng.integers(0, len(bank.images), settings.batch)
+        xs, ys = rng.integers(0, SIZE - CROP + 1, (2, settings.batch))
+        crops = [
+            bank.images[r, y : y + CROP, x : x + CROP] for r, x, y in zip(rows, xs, ys, strict=True)
+        ]
+        pixels = to_unit(np.stack(crops)).to(device, memory_format=torch.channels_last)
+        if rng.random() < 0.5:
+            pixels = pixels.flip(3)
+        with autocast(device):
+            latent = vae.encode(pixels).latent_dist
+            picture = vae.decode(latent.sample()).sample
+        picture = picture.float()
+        plain = (picture - pixels).abs().mean()
+        square = ((picture - pixels) ** 2).mean()
+        edges = sum(
+            (picture.diff(dim=d) - pixels.diff(dim=d)).abs().mean() for d in (2, 3)
+        )
+        kl = latent.kl().mean() / (latent.mean.shape[1] * latent.mean.shape[2] ** 2)
+        loss = plain + square + edges + 1e-5 * kl
+        return loss, {"rmse": round(square.item() ** 0.5 / 2, 4)}
+
+    vae = fit(vae, loss_fn, settings, work / "vae", minutes=minutes)
+    with torch.no_grad(), autocast(device):
+        sample = to_unit(bank.images[:128]).to(device, memory_format=torch.channels_last)
+        std = vae.encode(sample).latent_dist.mean.float().std().item()
+    vae.register_to_config(scaling_factor=round(1 / std, 4))
+    return vae
+
+
+@torch.no_grad()
+def encode(bank: SceneBank, vae: AutoencoderKL, device: str) -> torch.Tensor:
+    """Latents (2N, 4, 16, 16) float16 of all pictures, then of all mirrored ones, scaled."""
+    parts = []
+    for flip in (False, True):
+        for i in range(0, len(bank.images), 64):
+            pixels = to_unit(bank.images[i : i + 64]).to(device, memory_format=torch.channels_last)
+            with autocast(device):
+                mean = vae.encode(pixels.flip(3) if flip else pixels).latent_dist.mean
+            parts.append((mean.float() * vae.config.scaling_factor).half().cpu())
+    return torch.cat(parts)
+
+
+def train_unet(
+    bank: SceneBank,
+    vae: AutoencoderKL,
+    work: Path,
+    settings: TrainSettings,
+    *,
+    minutes: float | None,
+) -> tuple[torch.nn.ModuleDict, object]:
+    """Trains U-Net and text encoder together on cached latents, noise prediction, min-SNR weights.
+
+    **Source**: Ho et al. 2020 (ε-prediction); Hang et al. 2023, min-SNR-γ with γ = 5.
+    """
+    device = settings.device
+    words = sorted({w for text in bank.captions for w in text.lower().replace(",", " ").split()})
+    tokenizer = build_tokenizer([*words, *CONCEPTS, *BACKGROUNDS, "empty", "photo"], CONTEXT)
+    ids = tokenizer(
+        ["", *bank.captions],
+        padding="max_length",
+        max_length=CONTEXT,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids
+    latents = encode(bank, vae, device)
+    torch.manual_seed(settings.seed)
+    model = torch.nn.ModuleDict({"unet": build_unet(), "text": build_text(tokenizer)})
+    model["unet"].to(memory_format=torch.channels_last)
+    betas = torch.linspace(
+        SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, SCHEDULE["num_train_timesteps"]
+    )
+    alpha_bar = torch.cumprod(1 - betas**2, 0).to(device)
+    weight = (MIN_SNR * (1 - alpha_bar) / alpha_bar).clamp(max=1.0)  # min(snr, 5) / snr
+
+    def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
+        del step, done
+        rows = torch.from_numpy(rng.integers(0, len(latents), settings.batch))
+        z = latents[rows].float().to(device)  # (B, 4, 16, 16)
+        caption = torch.where(
+            torch.from_numpy(rng.random(settings.batch)) < UNCONDITIONAL,
+            0,
+            1 + rows % len(bank.images),
+        )
+        t = torch.from_numpy(rng.integers(0, len(alpha_bar), settings.batch)).to(device)
+        eps = torch.randn(z.shape).to(device)
+        a = alpha_bar[t].view(-1, 1, 1, 1)
+        z_t = (a.sqrt() * z + (1 - a).sqrt() * eps).to(memory_format=torch.channels_last)
+        with autocast(device):
+            prompt = model["text"](ids[caption].to(device)).last_hidden_state  # (B, 16, 128)
+            guess = model["unet"](z_t, t, encoder_hidden_states=prompt).sample
+        error = ((guess.float() - eps) ** 2).mean((1, 2, 3))
+        return (weight[t] * error).mean(), {"mse": round(error.mean().item(), 4)}
+
+    return fit(model, loss_fn, settings, work / "unet", minutes=minutes), tokenizer
+
+
+def contact_sheet(pipe: StableDiffusionPipeline, path: Path, *, seeds: int = 4) -> None:
+    """Draws every concept `seeds` times into one PNG, to look at."""
+    rows = []
+    for concept in CONCEPTS:
+        prompts = [f"a photo of a {concept}"] * seeds
+        generators = [torch.Generator().manual_seed(s) for s in range(seeds)]
+        out = pipe(prompts, num_inference_steps=20, generator=generators, output_type="np",
+                   height=SIZE, width=SIZE, guidance_scale=5.0).images
+        rows.append(np.concatenate(list((out * 255).astype(np.uint8)), 1))
+    half = len(rows) // 2
+    sheet = np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
+    cv2.imwrite(str(path), sheet[..., ::-1])
