@@ -74,16 +74,13 @@ class Crops:
         row = int(rng.integers(len(self.bank.images)))
         image, ids = self.bank.images[row], self.bank.ids[row]
         present = [k for k in range(4) if self.bank.concepts[row, k] >= 0]
-        if kind < 0.80 and present:
+        if kind < 0.78 and present:
             k = present[rng.integers(len(present))]
             mask = ids == k + 1
             if mask.any():
                 return self._masked(rng, image, mask, int(self.bank.concepts[row, k]))
-        if kind < 0.88 and rng.random() < 0.5:
-            k = self.index[self.bank.settings[row]]
-            whole = self.bank.backgrounds[row] if not (ids > 1).any() else None
-            if whole is not None:
-                return self._augment(rng, cv2.resize(whole, (SIZE, SIZE), cv2.INTER_AREA)), k
+        if kind < 0.92:
+            return self._whole(rng, row)
         return self._surface(rng, row)
 
     def _masked(
@@ -128,6 +125,18 @@ class Crops:
         elif view < 0.8 or label == self.index[PART]:
             crop = (crop * inside + np.array(GREY) * (1 - inside)).astype(np.uint8)
         return self._augment(rng, crop), label
+
+    def _whole(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, int]:
+        """A whole scene: named by its only object, or by its setting when it is empty."""
+        ids, alone = self.bank.ids[row], self.bank.concepts[row, 1] < 0
+        if not alone:
+            return self._surface(rng, row)
+        image, label = self.bank.images[row], int(self.bank.concepts[row, 0])
+        if rng.random() < 0.4:
+            image, label = self.bank.backgrounds[row], self.index[self.bank.settings[row]]
+        elif not ids.any():
+            return self._surface(rng, row)
+        return self._augment(rng, cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)), label
 
     def _surface(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, int]:
         """A piece of background under a random blob, labelled by what it mostly is."""
