@@ -1,0 +1,1 @@
+"""Trains and measures the bundled models: small checkpoints of the real classes."""

@@ -105,9 +105,7 @@ def check(
             f"on; got {seed}"
         )
     start = time.monotonic()
-    drawn = [
-        render_scene(seed + i, concept=CONCEPTS[i % len(CONCEPTS)]) for i in range(scenes)
-    ]
+    drawn = [render_scene(seed + i, concept=CONCEPTS[i % len(CONCEPTS)]) for i in range(scenes)]
     loop, per_concept = _loop_rows(drawn, models)
     rows = [
         *_segmenter_rows(drawn, models),
@@ -199,8 +197,10 @@ def _ranker_rows(drawn: list[Scene], models: Models, seed: int) -> list[Row]:
         yes_true.append(models.verifier(scene.image, true, scene.concept).yes)
         others = [o.mask for o in scene.objects if o.concept != scene.concept]
         blob = _background_blob(scene, rng)
-        for mask in [*others, *([] if blob is None else [blob])]:
-            yes_false.append(models.verifier(scene.image, _as_proposal(mask), scene.concept).yes)
+        wrong_masks = [*others, *([] if blob is None else [blob])]
+        yes_false += [
+            models.verifier(scene.image, _as_proposal(m), scene.concept).yes for m in wrong_masks
+        ]
     hits, wrong = sum(yes_true), sum(yes_false)
     n = len(yes_true) + len(yes_false)
     return [

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from forgetme.tiny.card import record_training, write_card
+
 app = typer.Typer(no_args_is_help=True, help="Train and check the bundled models.")
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "tiny"
 
@@ -51,8 +53,9 @@ def train(
     if steps is not None:
         settings = replace(settings, steps=steps)
     more = {} if scenes is None else {"scenes": scenes}
-    facts = module.train(out, work, photos=photos, settings=settings, minutes=minutes, **more)
-    typer.echo(json.dumps({"model": model.value, "weights": str(out), **facts}))
+    parts = module.train(out, work, photos=photos, settings=settings, minutes=minutes, **more)
+    record_training(out, work, parts)
+    typer.echo(json.dumps({"weights": str(out), "parameters": parts}))
 
 
 @app.command()
@@ -64,8 +67,8 @@ def check(
     ] = None,
     weights: Annotated[Path, typer.Option(help="Folder of bundled weights.")] = ASSETS,
     card: Annotated[
-        Path | None, typer.Option(help="Also write the numbers to this file (card.json).")
-    ] = None,
+        bool, typer.Option("--card", help="Also write CARD.md and card.json beside the weights.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure the bundled models; exit code 1 when a bound does not hold."""
@@ -76,11 +79,10 @@ def check(
     from forgetme.tiny.check import check as measure
 
     report = measure(load_models("tiny", assets=weights), seed=seed, scenes=scenes, photos=photos)
-    record = json.dumps(report.to_json(), indent=1)
-    if card is not None:
-        card.write_text(record + "\n")
+    if card:
+        write_card(weights, report.to_json())
     if json_:
-        typer.echo(record)
+        typer.echo(json.dumps(report.to_json(), indent=1))
     else:
         for title, rows in (("Drawn world", report.drawn), ("Real photos", report.photos)):
             table = Table("", "value", "bound", "n", title=title)

@@ -191,7 +191,7 @@ def train(
     settings: TrainSettings = SETTINGS,
     minutes: float | None = None,
     scenes: int = 5000,
-) -> dict:
+) -> dict[str, int]:
     """Trains the filler and writes `filler.pt` (TorchScript) to `out`.
 
     Args:
@@ -203,7 +203,7 @@ def train(
         scenes: size of the scene bank.
 
     Returns:
-        Facts for the card.
+        Number of parameters by part.
     """
     bank = scene_bank(work / "scenes", scenes)
     real = read_photos(photos / "coco_train") if photos else []
@@ -227,9 +227,7 @@ def train(
         area = 3 * hole.sum()
         plain = ((painted - truth).abs() * hole).sum() / area
         square = (((painted - truth) ** 2) * hole).sum() / area
-        edges = sum(
-            ((painted.diff(dim=d) - truth.diff(dim=d)).abs()).sum() / area for d in (2, 3)
-        )
+        edges = sum(((painted.diff(dim=d) - truth.diff(dim=d)).abs()).sum() / area for d in (2, 3))
         loss = plain + 4 * square + 0.5 * edges
         return loss, {"rmse": round(square.item() ** 0.5, 4)}
 
@@ -237,4 +235,4 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     script = torch.jit.script(trained.to("cpu", memory_format=torch.contiguous_format))
     torch.jit.save(torch.jit.freeze(script), out / "filler.pt")
-    return {"parameters": sum(p.numel() for p in trained.parameters())}
+    return {"filler": sum(p.numel() for p in trained.parameters())}

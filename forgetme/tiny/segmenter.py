@@ -49,7 +49,7 @@ class Pictures:
         self.bank, self.photos = bank, photos
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:
-        """One picture; `known` says that id 0 is truly background (photos hold unlabelled things)."""
+        """One picture; `known`: id 0 is truly background (photos hold unlabelled things)."""
         if self.photos and rng.random() < 0.5:
             image, ids = self._photo(rng)
             known = False
@@ -202,11 +202,11 @@ def train(
     settings: TrainSettings = SETTINGS,
     minutes: float | None = None,
     scenes: int = 5000,
-) -> dict:
+) -> dict[str, int]:
     """Trains the segmenter and writes `segmenter.safetensors` and `segmenter.json` to `out`.
 
-    A step shows each object one click (or a box), takes the best of three masks, then often clicks once
-    or twice more where the mask is wrong, as SAM's own training does.
+    A step shows each object one click (or a box), takes the best of three masks, then often clicks
+    once or twice more where the mask is wrong, as SAM's own training does.
 
     Args:
         out: the folder of bundled weights.
@@ -217,7 +217,7 @@ def train(
         scenes: size of the scene bank.
 
     Returns:
-        Facts for the card.
+        Number of parameters by part.
     """
     bank = scene_bank(work / "scenes", scenes)
     real = [p for p in read_photos(photos / "coco_train") if p.mask.sum() > 300] if photos else []
@@ -258,10 +258,14 @@ def train(
             single = losses[:, 0]
             if turn == 0:
                 best = losses[:, 1:].argmin(1)
-                several = losses[:, 1:].gather(1, best[:, None])[:, 0] + 0.05 * losses[:, 1:].mean(1)
+                several = losses[:, 1:].gather(1, best[:, None])[:, 0] + 0.05 * losses[:, 1:].mean(
+                    1
+                )
                 per_object = several + 0.5 * single
                 pick = 1 + best
-                values["iou1"] = (truth[:, 1:].max(1).values * is_object).sum().item() / count.item()
+                values["iou1"] = (
+                    truth[:, 1:].max(1).values * is_object
+                ).sum().item() / count.item()
             else:
                 per_object, pick = single, torch.zeros_like(best)
                 values[f"iou{turn + 1}"] = (truth[:, 0] * is_object).sum().item() / count.item()
@@ -290,4 +294,4 @@ def train(
     weights = {k: v.half().contiguous() for k, v in trained.state_dict().items()}
     save_file(weights, out / "segmenter.safetensors")
     (out / "segmenter.json").write_text(json.dumps(CONFIG, indent=1) + "\n")
-    return {"parameters": sum(p.numel() for p in trained.parameters())}
+    return {"segmenter": sum(p.numel() for p in trained.parameters())}

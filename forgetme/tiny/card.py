@@ -1,0 +1,97 @@
+"""The card of the bundled models: what they were trained on, how long, and what they reach."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+
+HEAD = """# The bundled models
+
+Small checkpoints of the same classes as the published ones, trained by this project from scratch:
+they make the app work offline on a CPU, and its tests run on real code. They know the drawn world
+and a few common things; they are no substitute for the full-size models.
+
+| file | class | parameters | trained on | steps | batch | seed | CPU minutes |
+|---|---|---|---|---|---|---|---|
+"""
+DATA = {
+    "segmenter": (
+        "segmenter.safetensors",
+        "segment_anything Sam",
+        "drawn scenes, COCO photos (819) and cut-outs of them pasted together",
+    ),
+    "ranker": (
+        "ranker.safetensors",
+        "open_clip CLIP",
+        "crops of drawn scenes, of COCO photos (819) and CIFAR-10 (50,000)",
+    ),
+    "filler": ("filler.pt", "LaMa (TorchScript)", "drawn scenes and COCO photos (819)"),
+    "vae": ("diffusion/vae", "diffusers AutoencoderKL", "drawn scenes at 128 px"),
+    "unet": (
+        "diffusion/unet, text_encoder",
+        "diffusers UNet2DConditionModel, CLIPTextModel",
+        "the same",
+    ),
+}
+TAIL = """
+Drawn scenes are rendered by `forgetme.scenes`; those trained on have seeds from 10,000,000, those
+measured on are far below. COCO photos and CIFAR-10 pictures are not part of this project.
+Train again: `python -m forgetme tiny train segmenter --photos FOLDER` (then `ranker`, `filler`,
+`diffusion`). Measure again: `python -m forgetme tiny check`.
+"""
+
+
+def record_training(out: Path, work: Path, parts: dict[str, int]) -> None:
+    """Adds what was just trained to `training.json`.
+
+    Args:
+        out: the folder of bundled weights.
+        work: where the runs lie, each with its `run.json`.
+        parts: number of parameters of each part trained; a part's run has its name.
+    """
+    path = out / "training.json"
+    record = json.loads(path.read_text()) if path.exists() else {}
+    for part, parameters in parts.items():
+        run = json.loads((work / part / "run.json").read_text())
+        record[part] = {"parameters": parameters, **run}
+    path.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def write_card(out: Path, report: dict) -> None:
+    """Writes `card.json` (the report of `check` and the machine) and `CARD.md` to `out`."""
+    machine = f"{platform.machine()}, Python {platform.python_version()}"
+    (out / "card.json").write_text(json.dumps({"machine": machine, **report}, indent=1) + "\n")
+    (out / "CARD.md").write_text(render(out))
+
+
+def render(out: Path) -> str:
+    """CARD.md from `card.json` and `training.json` in the same folder."""
+    training = json.loads((out / "training.json").read_text())
+    text = HEAD
+    for part, (file, kind, data) in DATA.items():
+        run = training[part]
+        settings = run["settings"]
+        size = f"{run['parameters'] / 1e6:.1f} M"
+        text += f"| `{file}` | {kind} | {size} | {data} | {run['step']} | {settings['batch']} | "
+        text += f"{settings['seed']} | {run['seconds'] / 60:.0f} |\n"
+    return text + TAIL + "\n" + tables(json.loads((out / "card.json").read_text()))
+
+
+def tables(card: dict) -> str:
+    """The quality tables as Markdown, for the card and the README."""
+    text = "## What they reach\n\n"
+    text += f"On {card['drawn'][0]['n']} drawn scenes never trained on (seeds from {card['seed']}):"
+    text += "\n\n| | reached | bound | |\n|---|---|---|---|\n"
+    for row in card["drawn"]:
+        sign = "≥" if row["higher_is_better"] else "≤"
+        verdict = "yes" if row["holds"] else "**no**"
+        text += f"| {row['name']} | {row['value']:.3f} | {sign} {row['bound']} | {verdict} |\n"
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in card["per_concept"].items())
+    text += f"\nSamples selected by the automatic loop: {shares}.\n"
+    if card["photos"]:
+        text += "\nOn real photos, none of them trained on, longest side 256 px:\n\n"
+        text += "| | reached | photos |\n|---|---|---|\n"
+        for row in card["photos"]:
+            text += f"| {row['name']} | {row['value']:.3f} | {row['n']} |\n"
+    return text
