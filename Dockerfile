@@ -1,0 +1,29 @@
+FROM python:3.11-slim
+
+# for OpenCV
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home --uid 1000 curator \
+    && mkdir /data \
+    && chown curator:curator /data
+WORKDIR /home/curator/forgetme
+
+# before the code, so that a change of code does not install everything again
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+
+COPY --chown=curator:curator . .
+USER curator
+ENV PYTHONUNBUFFERED=1 GRADIO_ANALYTICS_ENABLED=False
+
+# everything that is decided: keep it outside the container, -v forgetme:/data
+VOLUME /data
+EXPOSE 7860
+HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD \
+    ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/', timeout=8)"]
+
+# A container's port is reached from outside it, and the page has no sign-in: publish the port to
+# yourself only (-p 127.0.0.1:7860:7860), or put a proxy with a sign-in in front.
+ENTRYPOINT ["python", "app.py", "--store", "/data/store", "--host", "0.0.0.0", "--allow-network"]

@@ -1,0 +1,52 @@
+"""ForgetMe: turn photos into original, foreground, background and mask, and unlearn a concept.
+
+Importing the package loads no model library; ``load_models``, ``curate``, ``Store``, ``Sample``
+and ``render_scene`` are fetched from their modules on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# Loaded at once on purpose: importing a submodule of the same name sets the package's attribute
+# to the module. Here the functions are bound after that has happened for good, so that
+# `forgetme.entangled(...)` is the function whatever is imported later, in any order.
+from forgetme.entangled import entangled, entangled_d, entangled_s
+from forgetme.merge import merge
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "load_models": "forgetme.models",
+    "curate": "forgetme.pipeline",
+    "Store": "forgetme.store",
+    "Sample": "forgetme.sample",
+    "render_scene": "forgetme.scenes",
+}
+
+__all__ = [
+    "Sample",
+    "Store",
+    "__version__",
+    "curate",
+    "entangled",
+    "entangled_d",
+    "entangled_s",
+    "load_models",
+    "merge",
+    "render_scene",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Fetches a public name from its module on first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'forgetme' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

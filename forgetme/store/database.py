@@ -1,0 +1,134 @@
+"""One engine for SQLite and PostgreSQL: durable commits, one writer at a time, plain errors."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+
+from forgetme.errors import DiskFullError, ForgetmeError
+
+BUSY_SECONDS = 60  # how long a writer waits for another process
+_POSTGRES_WRITER = 7_310_223_001  # key of the advisory lock that makes writers take turns
+
+
+class Database:
+    """Reads see one moment; writes take turns, so that event ids grow with commits.
+
+    A commit that returned survives `kill -9` and a power cut (WAL with synchronous=FULL).
+    """
+
+    def __init__(self, url: URL) -> None:
+        """Prepares the engine; the first connection is made by the first use."""
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        options = {"pool_pre_ping": True}
+        if self.is_sqlite:
+            options = {"connect_args": {"timeout": BUSY_SECONDS}}
+        self.engine = create_engine(
+            url,
+            json_serializer=partial(json.dumps, allow_nan=False),
+            pool_size=8,
+            max_overflow=56,  # a page's thread pool has 40
+            **options,
+        )
+        self._turn = threading.Lock()  # fairer among threads than SQLite's busy loop
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _set_pragmas)
+            event.listen(self.engine, "begin", _begin)
+
+    @property
+    def name(self) -> str:
+        """The file, or the address without its password."""
+        return self.url.database if self.is_sqlite else self.url.render_as_string()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database."""
+        with self._plain_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that no other writer runs beside; durable when the block ends."""
+        engine = self.engine.execution_options(forgetme_write=True)
+        with self._plain_errors(), self._turn, engine.connect() as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRES_WRITER})"))
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _plain_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._plain(error) from error
+
+    def _plain(self, error: DBAPIError) -> Exception:
+        words = str(error.orig).lower()
+        if "disk is full" in words or "no space left" in words or "disk i/o" in words:
+            return DiskFullError(
+                f"no room left for {self.name}; free some disk space and try again, "
+                "nothing saved before is lost"
+            )
+        if "locked" in words:
+            return ForgetmeError(
+                f"{self.name} was busy for {BUSY_SECONDS} s; another process holds it, "
+                "wait for it to finish or stop it"
+            )
+        if "readonly" in words or "read-only" in words:
+            return ForgetmeError(f"{self.name} may not be written; check the rights of its folder")
+        if isinstance(error, OperationalError) and not self.is_sqlite:
+            return ForgetmeError(
+                f"cannot reach {self.name} ({str(error.orig).strip()}); check that the server runs"
+            )
+        if type(error) is DatabaseError or "malformed" in words:
+            return ForgetmeError(
+                f"{self.name} is no store or is damaged ({error.orig}); bring back a backup"
+            )
+        return error
+
+
+def url_of(location: str | Path) -> URL:
+    """Returns the database's address: of a folder's `store.db`, or a PostgreSQL URL as given.
+
+    Raises:
+        ForgetmeError: an address that is not PostgreSQL's, or psycopg is not installed.
+    """
+    if "://" not in str(location):
+        return URL.create("sqlite", database=str(Path(location).absolute() / "store.db"))
+    try:
+        url = make_url(str(location))
+    except ArgumentError as error:
+        raise ForgetmeError(
+            "a store is a folder or postgresql://user@host/database, got an address that is neither"
+        ) from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ForgetmeError(
+            f"a store is a folder or postgresql://user@host/database, got {url.drivername}://"
+        )
+    try:
+        import psycopg  # noqa: F401 (named here for the message)
+    except ImportError as error:
+        raise ForgetmeError('PostgreSQL needs psycopg: pip install "psycopg[binary]"') from error
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin, not by the driver
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("forgetme_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,86 @@
+"""Names from outside become file stems here, and nowhere else."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from typing import Any
+
+from forgetme.images import IMAGE_SUFFIXES
+
+MAX_STEM_BYTES = 120  # leaves room for a suffix below the 255 of common file systems
+
+_FORBIDDEN = '<>:"/\\|?*'
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
+_PLAIN = re.compile(r"\\u0000|[\ud800-\udfff]")  # found in JSON text that is not plain
+
+
+def safe_stem(name: str) -> str:
+    r"""Returns a file stem that is `name` wherever `name` is one, on every common system.
+
+    Separators, control characters and what Windows refuses become "_"; letters of any script,
+    spaces and emoji stay. Two names can share a stem: who needs it unique adds a suffix.
+
+    Args:
+        name: any text.
+
+    Returns:
+        1 to 120 bytes of UTF-8 that name one entry of a folder, never ".", ".." or a hidden file.
+
+    Example:
+        >>> safe_stem("../../etc/passwd"), safe_stem("beach 018"), safe_stem('a "cat"')
+        ('_.._etc_passwd', 'beach 018', 'a _cat_')
+    """
+    chars = ("_" if c in _FORBIDDEN or unicodedata.category(c) in ("Cc", "Cs") else c for c in name)
+    stem = "".join(chars).lstrip(". ").rstrip(". ")
+    stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore").rstrip(". ")
+    if not stem:
+        return "_"
+    return f"_{stem}" if stem.split(".")[0].casefold() in _RESERVED else stem
+
+
+def without_suffix(name: str) -> str:
+    """Returns the stem of an image's file name; a name without a known suffix stays whole."""
+    suffix = PurePosixPath(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def name_key(name: str) -> str:
+    """Returns what two names share when some file system takes them for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def plain_text(text: str) -> str:
+    r"""Returns `text` as both databases can hold it: NUL and lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def sample_id(concept: str, identity: str) -> str:
+    """Returns the id of a sample: 16 hex digits of its concept and its pixels' sha256."""
+    return hashlib.sha256(f"{concept}\0{identity}".encode()).hexdigest()[:16]
+
+
+def plain_json(payload: dict[str, Any]) -> dict[str, Any]:
+    """Returns `payload` as it comes back from the database: plain lists, dicts and text.
+
+    Raises:
+        ValueError: a value that JSON cannot hold: an array, NaN, infinity.
+    """
+    try:
+        text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"an event's payload must be plain JSON ({error}); turn arrays into lists and numpy "
+            "numbers into int or float, and leave out what is not a number"
+        ) from error
+    value = json.loads(text)
+    return value if _PLAIN.search(text) is None else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain_text(value)
+    if isinstance(value, dict):
+        return {plain_text(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,192 @@
+"""From events to a sample's row: a pure fold, so that a rebuild gives exactly the live rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from forgetme.store.record import Event, SampleRow
+
+DECISIONS = ("accepted", "rejected", "skipped", "flagged")
+
+Payload = dict[str, Any]
+
+
+def project(events: Sequence[Event]) -> SampleRow:
+    """Folds all events of one sample, oldest first, into its row.
+
+    A decision that a later `undone` names is left out; all others are applied in order.
+
+    Args:
+        events: at least the `imported` event, versions 1, 2, 3 …
+
+    Returns:
+        The row; its version and time are those of the last event.
+
+    Raises:
+        ValueError: an event does not fit the ones before it.
+    """
+    undone = {event.payload["event"] for event in events if event.kind == "undone"}
+    row = None
+    for event in events:
+        if event.id not in undone:
+            row = apply(row, event)
+    assert row is not None, "a sample has an imported event"
+    return row
+
+
+def apply(row: SampleRow | None, event: Event) -> SampleRow:
+    """Applies one event to the row before it (None before the import).
+
+    Args:
+        row: the sample so far.
+        event: the next event; an `undone` only counts here, `project` leaves out what it names.
+
+    Returns:
+        The row after it.
+
+    Raises:
+        ValueError: unknown kind, a missing key, or an index, mask or try that is not there.
+    """
+    if event.kind not in _HANDLERS:
+        raise ValueError(f"unknown event kind {event.kind!r}; known: {', '.join(_HANDLERS)}")
+    missing = [key for key in _REQUIRED.get(event.kind, ()) if key not in event.payload]
+    if missing:
+        raise ValueError(f"a {event.kind} event needs {', '.join(missing)} in its payload")
+    row = _HANDLERS[event.kind](row, event.payload, event)
+    return replace(row, version=event.version, updated_at=event.at)
+
+
+def _imported(row: SampleRow | None, payload: Payload, event: Event) -> SampleRow:
+    image = {
+        "state": "broken" if payload["image_sha"] is None else "new",
+        "image_sha": payload["image_sha"],
+        "width": payload.get("width"),
+        "height": payload.get("height"),
+        "caption": payload.get("caption", ""),
+        "notes": payload.get("notes", []),
+        "error": payload.get("error"),
+    }
+    if row is not None:  # a broken file that was replaced by a readable one
+        return replace(_open(row, image.pop("state")), **image)
+    return SampleRow(
+        id=event.sample_id,
+        name=payload["name"],
+        concept=payload["concept"],
+        source=payload.get("source", ""),
+        version=event.version,
+        seq=event.id,
+        **image,
+    )
+
+
+def _proposed(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    _needs_image(row, event)
+    proposals, chosen = payload["proposals"], payload["chosen"]
+    if chosen is not None:
+        _check_index("proposal", chosen, proposals)
+    row = _masked(row, chosen, None if chosen is None else payload["mask_sha"])
+    return replace(row, proposals=proposals)
+
+
+def _chosen(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    if "try" in payload:
+        _check_index("try", payload["try"], row.tries)
+        return _picked(_open(row, "prepared"), payload["try"])
+    if "index" not in payload:
+        raise ValueError("a chosen event needs index (a proposal) or try in its payload")
+    _needs_image(row, event)
+    _check_index("proposal", payload["index"], row.proposals)
+    return _masked(row, payload["index"], payload["mask_sha"])
+
+
+def _mask_edited(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    _needs_image(row, event)
+    return _masked(row, None, payload["mask_sha"])
+
+
+def _filled(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    if row.mask_sha is None:
+        raise ValueError(f"{event.kind} needs a mask; choose a proposal or edit a mask first")
+    made = {**payload, "kind": event.kind, "by": event.by, "at": event.at, "event": event.id}
+    row = replace(row, tries=[*row.tries, made])
+    if not payload.get("pick", True):
+        return row
+    return _picked(_open(row, "prepared"), len(row.tries) - 1)
+
+
+def _decided(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    how = payload.get("how", "human")
+    if how not in ("human", "policy"):
+        raise ValueError(f"how must be 'human' or 'policy', got {how!r}")
+    if event.kind == "accepted" and (row.mask_sha is None or row.picked_try is None):
+        raise ValueError("accepted needs a mask and a picked try; fill the mask first")
+    return replace(
+        row, state=event.kind, decided_by=event.by, decided_how=how, decided_event=event.id
+    )
+
+
+def _commented(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    return replace(row, comment=payload["text"])
+
+
+def _undone(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    return row
+
+
+def _open(row: SampleRow, state: str) -> SampleRow:
+    """Returns the row without a decision: work on a decided sample takes it up again."""
+    return replace(row, state=state, decided_by=None, decided_how=None, decided_event=None)
+
+
+def _masked(row: SampleRow, chosen: int | None, mask_sha: str | None) -> SampleRow:
+    """Returns the row with another mask; fills of the old one are no tries of this one."""
+    row = _open(row, "waiting" if mask_sha is None else "prepared")
+    return replace(_picked(row, None), chosen=chosen, mask_sha=mask_sha, tries=[])
+
+
+def _picked(row: SampleRow, index: int | None) -> SampleRow:
+    scores = {} if index is None else row.tries[index]["scores"]
+    d, s = scores.get("d") or {}, scores.get("s") or {}
+    return replace(
+        row,
+        picked_try=index,
+        score_d=d.get("score"),
+        score_s=s.get("score"),
+        variant=d.get("variant"),
+        low=scores.get("low"),
+    )
+
+
+def _needs_image(row: SampleRow, event: Event) -> None:
+    if row.image_sha is None:
+        raise ValueError(f"{row.name} is broken ({row.error}), so it cannot be {event.kind}")
+
+
+def _check_index(what: str, index: Any, among: Sequence[Any]) -> None:
+    if type(index) is not int or not 0 <= index < len(among):
+        raise ValueError(f"{what} {index!r} does not exist; there are {len(among)}, from 0")
+
+
+_HANDLERS = {
+    "imported": _imported,
+    "proposed": _proposed,
+    "chosen": _chosen,
+    "mask_edited": _mask_edited,
+    "filled": _filled,
+    "refined": _filled,
+    "accepted": _decided,
+    "rejected": _decided,
+    "skipped": _decided,
+    "flagged": _decided,
+    "commented": _commented,
+    "undone": _undone,
+}
+_REQUIRED = {
+    "imported": ("name", "concept", "image_sha"),
+    "proposed": ("proposals", "chosen"),
+    "mask_edited": ("mask_sha",),
+    "filled": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
+    "refined": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
+    "commented": ("text",),
+    "undone": ("event",),
+}

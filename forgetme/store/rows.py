@@ -1,0 +1,73 @@
+"""Lines of the database to the records handed out, and back."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, select
+
+from forgetme.errors import ForgetmeError
+from forgetme.store.names import name_key, plain_text
+from forgetme.store.record import Event, SampleRow
+from forgetme.store.schema import event, sample
+
+_FIELDS = tuple(field.name for field in fields(SampleRow))
+
+
+def light_columns() -> list[Column[Any]]:
+    """Returns all columns of a sample but its proposals."""
+    return [column for column in sample.c if column.name != "proposals"]
+
+
+def row_of(line: Mapping[str, Any]) -> SampleRow:
+    """Returns the record of a line; proposals are None where the line lacks them."""
+    return SampleRow(**{name: line.get(name) for name in _FIELDS})
+
+
+def values_of(row: SampleRow) -> dict[str, Any]:
+    """Returns a sample's line."""
+    values = {name: getattr(row, name) for name in _FIELDS}
+    identity = row.image_sha or broken_identity(row.source, row.name)
+    return {**values, "identity": identity, "name_key": name_key(row.name)}
+
+
+def broken_identity(source: str, name: str) -> str:
+    """Returns what makes a file without pixels the same sample again."""
+    return f"broken:{plain_text(source or name)}"
+
+
+def first_row(connection: Connection, query: Select[Any]) -> SampleRow | None:
+    """Returns the first sample that a query finds."""
+    line = connection.execute(query).mappings().first()
+    return None if line is None else row_of(line)
+
+
+def row_by_id(connection: Connection, sample_id: str) -> SampleRow:
+    """Returns a sample with all it has.
+
+    Raises:
+        ForgetmeError: there is no such sample.
+    """
+    row = first_row(connection, select(sample).where(sample.c.id == sample_id))
+    if row is None:
+        raise ForgetmeError(f"the store has no sample {sample_id!r}; list them with samples()")
+    return row
+
+
+def event_of(line: Mapping[str, Any]) -> Event:
+    """Returns the record of a line."""
+    return Event(
+        id=line["id"],
+        at=line["at"],
+        by=line["actor"],
+        sample_id=line["sample_id"],
+        kind=line["kind"],
+        payload=line["payload"],
+        version=line["version"],
+    )
+
+
+def events_of(connection: Connection, sample_id: str) -> list[Event]:
+    """Returns all events of a sample, oldest first."""
+    query = select(event).where(event.c.sample_id == sample_id).order_by(event.c.version)
+    return [event_of(line) for line in connection.execute(query).mappings()]

@@ -1,0 +1,89 @@
+"""The tables: `event` is the truth, `sample` is derived from it, `lease` is who holds what."""
+
+from functools import partial
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA = "0001"  # head of migrations/versions
+
+metadata = MetaData()
+
+_row_id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up INTEGER keys only
+_json = partial(JSON, none_as_null=True)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", _row_id, primary_key=True, autoincrement=True),
+    Column("at", String(32), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("sample_id", String(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("payload", _json(), nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("sample_id", "version", name="event_sample_version"),
+    sqlite_autoincrement=True,  # an id is never given twice
+)
+
+sample = Table(
+    "sample",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("concept", Text, nullable=False),
+    Column("identity", Text, nullable=False),  # pixels, or the source of a broken file
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False),  # two names are equal when their keys are
+    Column("state", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("image_sha", String(64)),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("source", Text, nullable=False),
+    Column("caption", Text, nullable=False),
+    Column("notes", _json(), nullable=False),
+    Column("error", Text),
+    Column("chosen", Integer),
+    Column("mask_sha", String(64)),
+    Column("picked_try", Integer),
+    Column("score_d", Float(53)),
+    Column("score_s", Float(53)),
+    Column("variant", String(32)),
+    Column("low", Boolean),
+    Column("decided_by", Text),
+    Column("decided_how", String(16)),
+    Column("decided_event", BigInteger),
+    Column("comment", Text),
+    Column("updated_at", String(32), nullable=False),
+    Column("tries", _json(), nullable=False),
+    Column("proposals", _json(), nullable=False),  # last: light queries never read its pages
+    UniqueConstraint("concept", "identity", name="sample_concept_identity"),
+    UniqueConstraint("concept", "name_key", name="sample_concept_name"),
+    Index("sample_seq", "seq"),
+    Index("sample_state_seq", "state", "seq"),
+    Index("sample_concept_state_seq", "concept", "state", "seq"),
+    Index("sample_concept_seq", "concept", "seq"),
+    Index("sample_decided", "decided_by", "decided_event"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("sample_id", String(16), primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Float(53), nullable=False),  # seconds since 1970
+    Index("lease_holder", "holder"),
+)

@@ -1,0 +1,433 @@
+"""The store that the pipeline, the page and the commands share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, func, select
+
+from forgetme.errors import ForgetmeError
+from forgetme.masks import rle_decode
+from forgetme.sample import STATES
+from forgetme.store import audit, log, table1
+from forgetme.store.blobs import Blobs
+from forgetme.store.database import Database, url_of
+from forgetme.store.leases import Leases
+from forgetme.store.migrate import migrate
+from forgetme.store.names import plain_json, plain_text
+from forgetme.store.record import ConceptStats, Event, SampleRow
+from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, row_of
+from forgetme.store.schema import event as event_table
+from forgetme.store.schema import sample as sample_table
+
+MAX_CONCEPT_CHARS = 200
+
+
+class Store:
+    """Samples, the log of what was done to them, and their images.
+
+    Safe to share among threads; any number of processes may open the same store. What a method
+    that writes has returned survives `kill -9` and a power cut.
+
+    Args:
+        location: a folder (made when missing), or `postgresql://user@host/database`.
+        blobs: folder of the images; default `blobs` inside the folder. PostgreSQL needs one.
+
+    Raises:
+        ForgetmeError: the location cannot be opened; the message says why.
+        StoreVersionError: a newer version wrote the store.
+    """
+
+    def __init__(self, location: str | Path, *, blobs: str | Path | None = None) -> None:
+        """Opens the store; makes it, or brings it to this version, where needed."""
+        url = url_of(location)
+        self._database = Database(url)
+        if self._database.is_sqlite:
+            folder = Path(location)
+            _make_folder(folder)
+            blobs = blobs or folder / "blobs"
+        elif blobs is None:
+            raise ForgetmeError(
+                "a PostgreSQL store keeps its images in a folder; name it: Store(url, blobs=DIR)"
+            )
+        self.location = self._database.name
+        self._blobs = Blobs(Path(blobs))
+        self._leases = Leases(self._database)
+        backups = Path(blobs).absolute().parent / "backups"
+        migrate(self._database, backups)
+
+    def __enter__(self) -> "Store":
+        """Returns the store."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes all connections; everything acknowledged is on disk already."""
+        self._database.close()
+
+    # Images
+
+    def put_image(self, array: np.ndarray) -> str:
+        """Keeps an image or mask, durably, and returns its sha (of the pixels).
+
+        Args:
+            array: (H, W, 3) RGB, (H, W, 4) RGBA or (H, W) uint8, or (H, W) bool.
+
+        Raises:
+            DiskFullError: no space left; nothing was written.
+        """
+        return self._blobs.put(array)
+
+    def get_image(self, sha: str) -> np.ndarray:
+        """Returns the array of `put_image`; a mask comes as (H, W) uint8 0/255."""
+        return self._blobs.get(sha)
+
+    def get_mask(self, sha: str) -> np.ndarray:
+        """Returns a kept mask as (H, W) bool."""
+        return self._blobs.get(sha) >= 128
+
+    def blob_path(self, sha: str) -> Path:
+        """Returns the PNG file of an image; read it, never write to it.
+
+        Raises:
+            ForgetmeError: the store has no such image.
+        """
+        return self._blobs.path(sha)
+
+    # Import
+
+    def import_image(
+        self,
+        image: np.ndarray,
+        *,
+        name: str,
+        concept: str,
+        by: str,
+        source: str = "",
+        notes: Sequence[str] = (),
+        caption: str = "",
+    ) -> SampleRow:
+        """Adds an image, once for each concept: the same pixels again return the same sample.
+
+        A sample that was broken and has the same `source` takes the readable image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            name: file name or stem; the sample's name is its safe form, with a suffix if taken.
+            concept: what the sample is to forget; any text.
+            by: curator, or "policy".
+            source: path or address the image came from.
+            notes: what was changed at reading.
+            caption: what the picture shows.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f"image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}; "
+                "read it with images.read_image"
+            )
+        sha = self._blobs.put(image)
+        height, width = image.shape[:2]
+        payload = {
+            "image_sha": sha,
+            "width": width,
+            "height": height,
+            "notes": list(notes),
+            "caption": caption,
+        }
+        return self._import(sha, payload, name=name, concept=concept, by=by, source=source)
+
+    def import_broken(
+        self, *, name: str, concept: str, by: str, error: str, source: str = ""
+    ) -> SampleRow:
+        """Adds a file that cannot be read as a `broken` sample, once for each source.
+
+        Args:
+            name: file name or stem.
+            concept: as in `import_image`.
+            by: curator, or "policy".
+            error: why it cannot be read and what to do.
+            source: path of the file.
+        """
+        payload = {"image_sha": None, "error": error}
+        return self._import(
+            broken_identity(source, name),
+            payload,
+            name=name,
+            concept=concept,
+            by=by,
+            source=source,
+        )
+
+    def _import(
+        self,
+        identity: str,
+        payload: dict[str, Any],
+        *,
+        name: str,
+        concept: str,
+        by: str,
+        source: str,
+    ) -> SampleRow:
+        fixed = {"source": source, "concept": _clean_concept(concept)}
+        payload = plain_json({**payload, **fixed})
+        with self._database.write() as connection:
+            return log.add_sample(connection, identity, name, payload, by)
+
+    # Reading
+
+    def sample(self, sample_id: str) -> SampleRow:
+        """Returns a sample with all it has.
+
+        Raises:
+            ForgetmeError: there is no such sample.
+        """
+        with self._database.read() as connection:
+            return row_by_id(connection, sample_id)
+
+    def samples(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        concept: str | None = None,
+        offset: int = 0,
+        limit: int | None = 100,
+        light: bool = False,
+    ) -> list[SampleRow]:
+        """Returns samples in the order of import.
+
+        Args:
+            state: only in this state, or in one of these.
+            concept: only of this concept.
+            offset: how many to pass over.
+            limit: at most this many; None = all.
+            light: leave `proposals` out (None in the rows); lists of samples want this.
+        """
+        query = select(*light_columns()) if light else select(sample_table)
+        query = _of(query, concept).order_by(sample_table.c.seq).offset(offset).limit(limit)
+        if state is not None:
+            states = [state] if isinstance(state, str) else list(state)
+            query = query.where(sample_table.c.state.in_(states))
+        with self._database.read() as connection:
+            return [row_of(line) for line in connection.execute(query).mappings()]
+
+    def counts(self, concept: str | None = None) -> dict[str, int]:
+        """Returns how many samples are in each state, 0 included."""
+        state = sample_table.c.state
+        query = _of(select(state, func.count()).group_by(state), concept)
+        with self._database.read() as connection:
+            return dict.fromkeys(STATES, 0) | dict(connection.execute(query).all())
+
+    def concepts(self) -> list[str]:
+        """Returns the concepts, first imported first."""
+        columns = sample_table.c
+        query = select(columns.concept).group_by(columns.concept).order_by(func.min(columns.seq))
+        with self._database.read() as connection:
+            return list(connection.scalars(query))
+
+    def sources(self, concept: str) -> dict[str, str]:
+        """Returns the state of every source imported for a concept, so that a batch can resume."""
+        query = _of(select(sample_table.c.source, sample_table.c.state), concept)
+        with self._database.read() as connection:
+            return dict(connection.execute(query).all())
+
+    def events(
+        self, sample_id: str | None = None, *, after: int = 0, limit: int | None = None
+    ) -> list[Event]:
+        """Returns events with an id above `after`, oldest first, of one sample or of all."""
+        columns = event_table.c
+        query = select(event_table).where(columns.id > after).order_by(columns.id).limit(limit)
+        if sample_id is not None:
+            query = query.where(columns.sample_id == sample_id)
+        with self._database.read() as connection:
+            return [event_of(line) for line in connection.execute(query).mappings()]
+
+    def recent_decisions(self, by: str, n: int = 10) -> list[Event]:
+        """Returns a curator's last decisions that are in force, the newest first."""
+        query = (
+            select(event_table)
+            .join(sample_table, sample_table.c.decided_event == event_table.c.id)
+            .where(sample_table.c.decided_by == by)
+            .order_by(sample_table.c.decided_event.desc())
+            .limit(n)
+        )
+        with self._database.read() as connection:
+            return [event_of(line) for line in connection.execute(query).mappings()]
+
+    def table1(self) -> list[ConceptStats]:
+        """Returns the paper's Table 1 for this store, one line a concept."""
+        with self._database.read() as connection:
+            return table1.table1(connection)
+
+    # Writing
+
+    def append(
+        self,
+        sample_id: str,
+        kind: str,
+        payload: dict[str, Any],
+        *,
+        by: str,
+        expected_version: int,
+    ) -> SampleRow:
+        """Adds one event to a sample; durable when it returns.
+
+        `proposed` and `chosen` keep the chosen proposal's mask as an image themselves. Images
+        named in the payload must have been put before.
+
+        Args:
+            sample_id: the sample.
+            kind: one of the kinds of `record.Kind`, but "imported".
+            payload: plain JSON, see `project`.
+            by: curator, or "policy".
+            expected_version: the version the writer saw.
+
+        Returns:
+            The sample after it.
+
+        Raises:
+            StaleVersionError: the sample has moved on; it has both versions.
+            ValueError: the event does not fit the sample, or an image has another size.
+        """
+        if kind == "imported":
+            raise ValueError("samples are imported with import_image or import_broken")
+        payload = plain_json(payload)
+        seen = self.sample(sample_id)
+        payload = self._with_mask(seen, kind, payload)
+        self._check_images(seen, payload)
+        with self._database.write() as connection:
+            return log.add_event(connection, sample_id, kind, payload, by, expected_version)
+
+    def undo(self, by: str, *, sample_id: str | None = None) -> SampleRow | None:
+        """Takes back the last decision in force of this curator, or of this sample.
+
+        Args:
+            by: who takes back.
+            sample_id: take back this sample's decision, whoever made it.
+
+        Returns:
+            The sample after it, or None when there is no decision to take back.
+        """
+        with self._database.write() as connection:
+            return log.add_undo(connection, by, sample_id)
+
+    def _with_mask(self, row: SampleRow, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Keeps the chosen proposal's mask as an image and names it in the payload."""
+        if kind == "proposed":
+            proposals, chosen = payload.get("proposals", []), payload.get("chosen")
+        elif kind == "chosen":
+            proposals, chosen = row.proposals, payload.get("index")
+        else:
+            return payload
+        if type(chosen) is not int or not 0 <= chosen < len(proposals):
+            return payload  # no mask, or an index that the projection refuses
+        return {**payload, "mask_sha": self._blobs.put(rle_decode(proposals[chosen]["rle"]))}
+
+    def _check_images(self, row: SampleRow, payload: dict[str, Any]) -> None:
+        for key in ("image_sha", "mask_sha"):
+            sha = payload.get(key)
+            if sha is None or row.width is None:
+                continue
+            width, height = self._blobs.size(sha)
+            if (width, height) != (row.width, row.height):
+                raise ValueError(
+                    f"{key} must be of the sample's size {row.height}x{row.width}, got "
+                    f"{height}x{width}; resize it with masks.resize_mask"
+                )
+
+    # Leases
+
+    def lease(self, sample_id: str, by: str, seconds: float = 300) -> bool:
+        """Takes or prolongs the hold on a sample; False while somebody else holds it."""
+        self.sample(sample_id)
+        return self._leases.take(sample_id, by, seconds)
+
+    def release(self, sample_id: str, by: str) -> None:
+        """Gives a hold back."""
+        self._leases.release(sample_id, by)
+
+    def next_sample(
+        self,
+        by: str,
+        *,
+        concept: str | None = None,
+        states: Sequence[str] = ("prepared", "waiting", "new"),
+        seconds: float = 300,
+    ) -> SampleRow | None:
+        """Takes the next sample that nobody holds, the caller included; None when all is done.
+
+        Args:
+            by: who takes it.
+            concept: only of this concept.
+            states: only in these states; all of the first one go before those of the second.
+            seconds: how long the hold lasts.
+        """
+        if concept is not None:
+            concept = plain_text(concept).strip()
+        taken = self._leases.take_next(by, seconds, states, concept)
+        return None if taken is None else self.sample(taken)
+
+    # Care
+
+    def check(self) -> list[str]:
+        """Compares every row with its events and every image with its name.
+
+        Returns:
+            One sentence for each problem; empty when all is well.
+        """
+        return audit.check(self._database, self._blobs)
+
+    def rebuild(self) -> int:
+        """Derives all rows from the events again and returns their number."""
+        return audit.rebuild(self._database)
+
+    def backup(self, path: str | Path) -> Path:
+        """Writes a whole copy, database and images, that `Store(path)` opens.
+
+        Args:
+            path: a folder that is missing or empty.
+
+        Raises:
+            ForgetmeError: the folder holds something.
+        """
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ForgetmeError(f"{path} is not empty; name a new folder for the backup")
+        with Store(path) as copy:
+            audit.copy(self._database, copy._database)  # rows first: images are never deleted
+            copy._blobs.take(self._blobs)
+        return path
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ForgetmeError(f"{folder} is a file; a store is a folder, name another") from error
+    except OSError as error:
+        raise ForgetmeError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _clean_concept(concept: str) -> str:
+    concept = plain_text(concept).strip()
+    if not 1 <= len(concept) <= MAX_CONCEPT_CHARS:
+        raise ForgetmeError(
+            f"a concept is a word or a few (1 to {MAX_CONCEPT_CHARS} characters), "
+            f"got {len(concept)}; name what the images are to forget"
+        )
+    return concept
+
+
+def _of(query: Select[Any], concept: str | None) -> Select[Any]:
+    if concept is None:
+        return query
+    return query.where(sample_table.c.concept == plain_text(concept).strip())

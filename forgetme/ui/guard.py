@@ -1,0 +1,147 @@
+"""Who may ask the page for what: the door in front of Gradio's routes and of ours.
+
+The page has no sign-in. Three checks keep other people and other web pages out: it answers to
+names of this machine only (a foreign name that points here is refused), it takes changes only from
+its own pages (Origin and a header that a foreign form cannot send), and it never serves a file that
+is not a blob of the store.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+UPLOAD = "/forgetme/api/images"
+MAX_UPLOAD_BYTES = 64 * 2**20
+MAX_BODY_BYTES = 2**20  # of any other request
+MARK = "x-forgetme"  # a header that only scripts of the same origin can send
+READING = ("GET", "HEAD", "OPTIONS")
+
+# Routes of Gradio that this page has no use for: uploads, proxies, recordings, code generation.
+CLOSED = (
+    "/gradio_api/upload",
+    "/gradio_api/proxy",
+    "/gradio_api/process_recording",
+    "/gradio_api/vibe",
+    "/gradio_api/undo-vibe",
+    "/gradio_api/dev",
+    "/gradio_api/deep_link",
+    "/proxy",
+    "/monitoring",
+)
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    # Gradio needs inline code; nothing may come from another host.
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'self'"
+    ),
+}
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether a host name or address means this machine only."""
+    host = host.strip("[]").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_of(address: str) -> str:
+    """Returns the host of "host:port" or "[v6]:port", in lower case."""
+    return (urlsplit("//" + address).hostname or "").lower()
+
+
+def same_origin(headers: Mapping[str, str]) -> bool:
+    """Tells whether a request comes from a page of this very server."""
+    origin = headers.get("origin")
+    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        return False
+    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+
+
+class Guard:
+    """Refuses foreign hosts and foreign pages before anything else sees the request."""
+
+    def __init__(self, app: ASGIApp, *, any_host: bool = False) -> None:
+        """Wraps `app`; with `any_host` it also answers to names that are not this machine's."""
+        self.app = app
+        self.any_host = any_host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Checks one request, then lets it through with our headers on the answer."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # nothing here speaks over web sockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {key.decode("latin-1"): text.decode("latin-1") for key, text in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal:
+            await _refuse(send, *refusal)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {key.lower() for key, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *(
+                        (name.encode(), value.encode())
+                        for name, value in HEADERS.items()
+                        if name.encode() not in present
+                    ),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
+        host = headers.get("host", "")
+        if not self.any_host and not is_loopback(host_of(host)):
+            return 421, "host", f"This page answers on this machine only, not as {host!r}."
+        if any(scope["path"].startswith(route) for route in CLOSED):
+            return 404, "missing", "There is nothing here."
+        if scope["method"] not in READING and not same_origin(headers):
+            return 403, "origin", "Changes are taken from this page only; reload it and try again."
+        return None if scope["method"] in READING else _too_large(scope["path"], headers)
+
+
+def _too_large(path: str, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
+    """Refuses a body by its announced length; the server holds the sender to that length."""
+    limit = MAX_UPLOAD_BYTES if path == UPLOAD else MAX_BODY_BYTES
+    length = headers.get("content-length", "")
+    if not length.isdecimal() or "transfer-encoding" in headers:
+        return 411, "length", "Send the length of the content first."
+    if int(length) > limit:
+        return 413, "large", f"This is too large: at most {limit // 2**20} MiB. Make it smaller."
+    return None
+
+
+async def _refuse(send: Send, status: int, error: str, words: str) -> None:
+    body = json.dumps({"error": error, "words": words}).encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,168 @@
+"""Puts the page together: Gradio's Blocks, our routes beside them, and the guard in front."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from forgetme.errors import ForgetmeError, StaleVersionError
+from forgetme.review import Review
+from forgetme.ui import curate, guard, pictures, views
+from forgetme.work import Worker
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# Gradio's cache is readable by every visitor: it gets an empty folder of its own.
+if "GRADIO_TEMP_DIR" not in os.environ:
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="forgetme-page-")
+    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+
+log = logging.getLogger(__name__)
+STATIC = Path(__file__).parent / "static"
+# In this order: later sheets lay the earlier ones out on narrow screens.
+STYLES = (
+    "frame.css", "controls.css", "queue.css", "stage.css", "inspector.css", "decisions.css",
+    "dialogs.css", "curate.css",
+)  # fmt: skip
+SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "sans-serif")
+MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
+
+
+class _Static(StaticFiles):
+    """Our scripts and styles; the browser asks each time whether they changed."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        response = super().file_response(*arguments, **more)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def build(review: Review, worker: Worker, *, any_host: bool = False) -> guard.Guard:
+    """Builds the whole web application.
+
+    Args:
+        review: the acts on the store, with the models and the curator's name.
+        worker: does the heavy part; the caller starts and stops it.
+        any_host: answer to other host names than this machine's own.
+
+    Returns:
+        An ASGI application.
+    """
+    import gradio as gr
+
+    app = FastAPI(title="ForgetMe", docs_url=None, redoc_url=None, openapi_url=None)
+    app.mount("/forgetme/static", _Static(directory=STATIC), name="static")
+    ours = {"dependencies": [Depends(_marked)], "prefix": "/forgetme"}
+    app.include_router(curate.router(review, worker), **ours)
+    app.include_router(pictures.router(review), prefix="/forgetme")
+    _speak_plainly(app, review)
+    gr.mount_gradio_app(
+        app,
+        blocks(),
+        path="/",
+        theme=gr.themes.Base(font=SYSTEM_FONTS, font_mono=MONO_FONTS),
+        head=head(),
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        max_file_size="1mb",
+        blocked_paths=[str(Path.cwd())],
+        favicon_path=str(STATIC / "favicon.png"),
+    )
+    return guard.Guard(app, any_host=any_host)
+
+
+def blocks():  # noqa: ANN201 (gradio is imported late)
+    """Returns the Blocks: the frame around the tabs, one file each."""
+    import gradio as gr
+
+    with gr.Blocks(title="ForgetMe", fill_width=True, analytics_enabled=False) as demo:
+        gr.HTML(_html("frame"), elem_id="fm-frame", apply_default_css=False, js_on_load=None)
+        with gr.Tabs(elem_id="fm-tabs"), gr.Tab("Curate", id="curate", elem_id="fm-tab-curate"):
+            gr.HTML(
+                _html("curate"),
+                elem_id="fm-curate",
+                apply_default_css=False,
+                js_on_load=_mount("curate"),
+            )
+    return demo
+
+
+def head() -> str:
+    """Returns the tags for the page's head: our style sheets, and our scripts fetched early."""
+    styles = "".join(
+        f'<link rel="stylesheet" href="forgetme/static/{name}?{_version()}">' for name in STYLES
+    )
+    return styles + '<meta name="viewport" content="width=device-width, initial-scale=1">'
+
+
+def _html(name: str) -> str:
+    return (STATIC / f"{name}.html").read_text(encoding="utf-8")
+
+
+def _mount(tab: str) -> str:
+    return (
+        f'import(new URL("forgetme/static/{tab}.js", document.baseURI).href)'
+        ".then((tab) => tab.mount(element));"
+    )
+
+
+def _version() -> str:
+    """Names the style sheets' content, so that a new release is never styled by an old cache."""
+    digest = hashlib.sha256()
+    for path in sorted(STATIC.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _marked(request: Request) -> None:
+    """Takes changes only with the header that a form or an image of another page cannot send."""
+    if request.method not in guard.READING and guard.MARK not in request.headers:
+        raise HTTPException(403, "Changes are taken from this page only; reload it and try again.")
+
+
+def _speak_plainly(app: FastAPI, review: Review) -> None:
+    """Turns every error into one sentence with the next step; the log has the rest."""
+
+    def answer(status: int, error: str, words: str, **more: object) -> JSONResponse:
+        return JSONResponse({"error": error, "words": words, **more}, status)
+
+    @app.exception_handler(StaleVersionError)
+    def stale(request: Request, error: StaleVersionError) -> JSONResponse:
+        row = error.theirs
+        who = f" by {row.decided_by}" if row.decided_by else ""
+        words = f"Someone else changed this: it is {row.state}{who} in the store. Look again."
+        return answer(409, "stale", words, mine=error.mine, sample=views.detail(review, row))
+
+    @app.exception_handler(ForgetmeError)
+    def ours(request: Request, error: ForgetmeError) -> JSONResponse:
+        status = 404 if request.method in guard.READING else 400  # a read fails where nothing is
+        return answer(status, type(error).__name__, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def bad(request: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = error.errors()[0]
+        where = ".".join(str(part) for part in wrong["loc"][1:]) or "the request"
+        return answer(422, "bad", f"{where}: {wrong['msg']}. Correct it and try again.")
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return answer(error.status_code, "refused", str(error.detail))
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+        words = "ForgetMe met an error of its own; the terminal shows it. Nothing saved is lost."
+        return answer(500, "internal", words)

@@ -1,0 +1,75 @@
+"""Pictures by content: the one way in which pixels leave the store, always as exact PNG."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse, Response
+from PIL import Image
+
+from forgetme.errors import ForgetmeError
+from forgetme.review import Review
+from forgetme.ui.views import layers_key
+
+Sha = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+SampleId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
+SIDES = (128, 256)  # px, the sizes of thumbnails
+FOREVER = {"cache-control": "private, max-age=31536000, immutable"}  # a name is its content
+
+
+class Thumbnails:
+    """The latest thumbnails, kept in memory as PNG bytes."""
+
+    def __init__(self, limit: int = 4000) -> None:
+        """Keeps at most `limit` thumbnails."""
+        self._limit = limit
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, review: Review, sha: str, side: int) -> bytes:
+        """Returns the picture `sha` made to fit into `side` x `side` pixels."""
+        with self._lock:
+            if (sha, side) in self._kept:
+                self._kept.move_to_end((sha, side))
+                return self._kept[sha, side]
+        with Image.open(review.store.blob_path(sha), formats=("PNG",)) as picture:
+            picture.thumbnail((side, side))
+            buffer = io.BytesIO()
+            picture.save(buffer, format="PNG")
+        with self._lock:
+            self._kept[sha, side] = buffer.getvalue()
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return buffer.getvalue()
+
+
+def router(review: Review) -> APIRouter:
+    """Builds the picture routes of a review's store."""
+    routes = APIRouter()
+    thumbnails = Thumbnails()
+
+    @routes.get("/picture/{sha}.png")
+    def picture(sha: Sha) -> Response:
+        return FileResponse(review.store.blob_path(sha), media_type="image/png", headers=FOREVER)
+
+    @routes.get("/thumbnail/{side}/{sha}.png")
+    def thumbnail(side: Literal["128", "256"], sha: Sha) -> Response:
+        data = thumbnails.get(review, sha, int(side))
+        return Response(data, media_type="image/png", headers=FOREVER)
+
+    @routes.get("/sample/{sample_id}/{key}/{what}.png")
+    def layer(
+        sample_id: SampleId,
+        key: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
+        what: Literal["foreground", "merged", "mask"],
+    ) -> Response:
+        row = review.store.sample(sample_id)
+        if layers_key(row) != key:
+            raise ForgetmeError("This picture was replaced by a newer one; reload the sample.")
+        return Response(review.picture(row, what), media_type="image/png", headers=FOREVER)
+
+    return routes

@@ -1,0 +1,99 @@
+// Is the hole well filled? Before and after, and the two scores with words.
+import { h, number, say } from "./dom.js";
+import { icon } from "./icons.js";
+import { Slider } from "./slider.js";
+
+const FORMULAS = {
+  d: "Entangled-D compares with the original: ½ · similarity + ½ · consistency.\n"
+    + "Similarity: changed inside the mask, unchanged outside. 0 to 1, higher is better.",
+  s: "Entangled-S looks at the filled picture alone: how well mean and variance\n"
+    + "inside the mask match the ring around it. 0 to 1, higher is better.",
+};
+
+const GOOD = new Set(["the object is gone", "the fill matches its surroundings"]);
+
+class Meter {
+  constructor(name) {
+    this.name = name;
+    this.value = h("span", { class: "fm-meter-value" });
+    this.fill = h("span", { class: "fm-meter-fill" });
+    this.limit = h("span", { class: "fm-meter-limit" });
+    this.element = h(
+      "div",
+      { class: "fm-meter", "data-test": `score-${name}` },
+      h("abbr", { class: "fm-meter-name", title: FORMULAS[name], tabindex: 0 }, name.toUpperCase()),
+      this.value,
+      h("span", { class: "fm-meter-track", "aria-hidden": "true" }, this.fill, this.limit),
+    );
+  }
+
+  show(part, limit) {
+    const low = Boolean(part) && !(part.score >= limit);
+    say(this.value, part ? number(part.score) : "–");
+    this.fill.style.width = part ? `${Math.max(0, Math.min(1, part.score)) * 100}%` : "0";
+    this.limit.style.left = `${limit * 100}%`;
+    this.limit.title = `low below ${number(limit)}`;
+    this.element.classList.toggle("fm-is-low", low);
+    this.element.title = part ? partsOf(this.name, part) : "";
+  }
+}
+
+function partsOf(name, part) {
+  const lines = name === "d"
+    ? [`similarity ${number(part.similarity, 3)} (inside ${number(part.s_inner, 3)}, outside ${number(part.s_outer, 3)})`]
+    : [];
+  lines.push(
+    `consistency ${number(part.consistency, 3)} (mean ${number(part.mean_consistency, 3)}, `
+      + `variance ${number(part.var_consistency, 3)})`,
+    `variant: ${part.variant}`,
+  );
+  return [FORMULAS[name], ...lines].join("\n");
+}
+
+export class Background {
+  constructor() {
+    this.slider = new Slider();
+    this.which = h("span", { class: "fm-muted fm-small", "data-test": "which" });
+    this.d = new Meter("d");
+    this.s = new Meter("s");
+    this.words = h("ul", { class: "fm-score-words", "data-test": "words" });
+    this.element = h(
+      "section",
+      { class: "fm-section fm-background", "aria-label": "Background" },
+      h("div", { class: "fm-row" }, h("h3", { class: "fm-title" }, "Background"), this.which),
+      this.slider.element,
+      this.d.element,
+      this.s.element,
+      this.words,
+    );
+  }
+
+  show(sample, thresholds, working) {
+    const tries = sample?.tries ?? [];
+    const picked = tries.find((one) => one.index === sample.picked_try);
+    this.slider.show(sample, picked, emptyWords(sample, working));
+    say(this.which, picked ? `try ${tries.indexOf(picked) + 1} of ${tries.length}` : "");
+    this.d.show(picked?.scores.d, thresholds.d);
+    this.s.show(picked?.scores.s, thresholds.s);
+    this.#say(picked);
+  }
+
+  #say(picked) {
+    const lines = (picked?.scores.words ?? []).map((words) => [words, !GOOD.has(words)]);
+    if (picked?.outside_unchanged) lines.push(["outside the mask nothing changed", false]);
+    const key = lines.flat().join("|");
+    if (key === this.said) return;
+    this.said = key;
+    this.words.replaceChildren(...lines.map(([words, bad]) => h(
+      "li", { class: bad ? "fm-bad" : "" }, icon(bad ? "warning" : "accept"), h("span", {}, words),
+    )));
+  }
+}
+
+function emptyWords(sample, working) {
+  if (!sample) return "";
+  if (sample.state === "broken") return "Nothing to fill.";
+  if (working) return working;
+  if (!sample.mask) return "Choose a mask; the background behind it is filled at once.";
+  return "Not filled yet.";
+}

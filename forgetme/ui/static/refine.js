@@ -1,0 +1,120 @@
+// If the hole is not well filled: what should be there instead?
+import { h, say } from "./dom.js";
+import { icon } from "./icons.js";
+
+const MAX_SEED = 2 ** 31 - 1;
+
+function field(label, input, title) {
+  return h("label", { class: "fm-field", title }, h("span", {}, label), input);
+}
+
+function numberInput(name, min, max, step) {
+  return h("input", { type: "number", min, max, step, "data-test": name, inputmode: "decimal" });
+}
+
+export class Refine {
+  /** Tells of `onRefine(form)` and `onNeedSuggestions()`. */
+  constructor({ onRefine, onNeedSuggestions }) {
+    this.onRefine = onRefine;
+    this.prompt = h("input", {
+      type: "text", maxlength: 500, "data-test": "prompt", "aria-label": "Prompt", autocomplete: "off",
+      placeholder: "What should be there instead?",
+    });
+    this.negative = h("input", {
+      type: "text", maxlength: 500, "data-test": "negative", autocomplete: "off",
+    });
+    this.strength = numberInput("strength", 0.1, 1, 0.05);
+    this.steps = numberInput("steps", 1, 100, 1);
+    this.seed = numberInput("seed", 0, MAX_SEED, 1);
+    this.label = h("span", {}, "refine");
+    this.go = h("button", { type: "submit", class: "fm-button fm-main", "data-test": "refine" },
+      icon("refine"), this.label);
+    this.chips = h("div", { class: "fm-chips" });
+    this.form = h(
+      "form",
+      { class: "fm-refine-form" },
+      h("div", { class: "fm-row fm-prompt" }, this.prompt, this.go),
+      this.chips,
+      h(
+        "div",
+        { class: "fm-fields" },
+        field("not", this.negative, "Negative prompt: what must not appear"),
+        field("strength", this.strength, "1 forgets what was under the hole; lower keeps some of the picked try"),
+        field("steps", this.steps, "More steps are finer and slower"),
+        field("seed", this.seed, "The same seed gives the same picture"),
+      ),
+    );
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.form.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") document.activeElement.blur();
+    });
+    this.prompt.addEventListener("focus", onNeedSuggestions);
+    this.element = h(
+      "section",
+      { class: "fm-section", "aria-label": "Refine" },
+      h("div", { class: "fm-row" },
+        h("h3", { class: "fm-title" }, "Refine"),
+        h("kbd", { title: "R goes to the prompt, Enter refines" }, "R")),
+      this.form,
+    );
+  }
+
+  /** Fills the form for another sample. */
+  start(defaults) {
+    this.prompt.value = defaults.prompt;
+    this.negative.value = defaults.negative_prompt;
+    this.strength.value = defaults.strength;
+    this.steps.value = defaults.steps;
+    this.guidance = defaults.guidance;
+    this.seed.value = defaults.seed;
+    this.chips.replaceChildren();
+    this.touched = false;
+  }
+
+  suggest(prompts, defaults) {
+    if (!this.prompt.value) this.prompt.placeholder = defaults.prompt || this.prompt.placeholder;
+    if (!this.negative.value) this.negative.value = defaults.negative_prompt;
+    this.chips.replaceChildren(
+      ...prompts.map((prompt) => h("button", {
+        type: "button", class: "fm-chip",
+        onclick: () => {
+          this.prompt.value = prompt;
+          this.prompt.focus();
+        },
+      }, prompt)),
+    );
+  }
+
+  focus() {
+    this.prompt.focus();
+    this.prompt.select();
+  }
+
+  values() {
+    return {
+      prompt: this.prompt.value.trim(),
+      negative_prompt: this.negative.value.trim(),
+      strength: Number(this.strength.value),
+      steps: Number(this.steps.value),
+      guidance: this.guidance,
+      seed: Number(this.seed.value),
+    };
+  }
+
+  /** Refines with what the form says; the next try gets the next seed by itself. */
+  submit() {
+    if (this.go.disabled || !this.form.reportValidity()) return;
+    this.onRefine(this.values());
+    this.seed.value = (Number(this.seed.value) + 1) % MAX_SEED;
+    document.activeElement.blur();
+  }
+
+  show({ possible, busy, seconds }) {
+    this.go.disabled = !possible || busy;
+    say(this.label, busy ? `${Math.round(seconds)} s` : "refine");
+    this.form.classList.toggle("fm-busy", busy);
+  }
+}

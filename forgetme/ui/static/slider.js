@@ -1,0 +1,79 @@
+// Before and after in one frame, parted by a line that is dragged or moved with the arrow keys.
+import { attr, h } from "./dom.js";
+import { icon } from "./icons.js";
+import { picture } from "./api.js";
+
+const STEP = 2;
+const BIG_STEP = 20;
+
+export class Slider {
+  constructor() {
+    this.at = 50;
+    this.before = h("img", { alt: "", draggable: "false" });
+    this.after = h("img", { alt: "", draggable: "false" });
+    this.clip = h("div", { class: "fm-slider-after" }, this.after);
+    this.handle = h("div", {
+      class: "fm-slider-handle",
+      role: "slider",
+      tabindex: 0,
+      "data-own-keys": true,
+      "data-test": "slider",
+      "aria-label": "Before and after",
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+    }, icon("compare"));
+    this.tags = [
+      h("span", { class: "fm-tag fm-tag-left" }, "before"),
+      h("span", { class: "fm-tag fm-tag-right" }, "after"),
+    ];
+    this.empty = h("div", { class: "fm-slider-empty" });
+    this.frame = h("div", { class: "fm-slider-frame" }, this.before, this.clip, ...this.tags, this.handle);
+    this.element = h("div", { class: "fm-slider" }, this.frame, this.empty);
+    this.#wire();
+    this.move(50);
+  }
+
+  #wire() {
+    const follow = (event) => {
+      const box = this.frame.getBoundingClientRect();
+      this.move(((event.clientX - box.left) / box.width) * 100);
+    };
+    this.frame.addEventListener("pointerdown", (event) => {
+      this.frame.setPointerCapture(event.pointerId);
+      follow(event);
+      this.frame.onpointermove = follow;
+    });
+    const stop = () => (this.frame.onpointermove = null);
+    this.frame.addEventListener("pointerup", stop);
+    this.frame.addEventListener("pointercancel", stop);
+    this.handle.addEventListener("keydown", (event) => {
+      const step = event.shiftKey ? BIG_STEP : STEP;
+      const to = {
+        ArrowLeft: this.at - step, ArrowRight: this.at + step, Home: 0, End: 100,
+      }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      this.move(to);
+    });
+  }
+
+  move(percent) {
+    this.at = Math.min(100, Math.max(0, percent));
+    this.frame.style.setProperty("--at", `${this.at}%`);
+    attr(this.handle, "aria-valuenow", Math.round(this.at));
+    attr(this.handle, "aria-valuetext", `${Math.round(this.at)} % before`);
+  }
+
+  /** Shows the original and a filled background, or `words` while there is none. */
+  show(sample, attempt, words) {
+    const ready = Boolean(sample && attempt);
+    this.frame.hidden = !ready;
+    this.empty.hidden = ready;
+    this.empty.textContent = words;
+    if (!ready) return;
+    this.frame.style.aspectRatio = `${sample.width} / ${sample.height}`;
+    this.frame.style.setProperty("--ratio", sample.width / sample.height);
+    attr(this.before, "src", picture(sample.image_sha));
+    attr(this.after, "src", picture(attempt.image_sha));
+  }
+}
