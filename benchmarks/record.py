@@ -6,12 +6,12 @@ Run: `python -m benchmarks.record`, on an idle machine; then `python tests/test_
 from __future__ import annotations
 
 import json
-import os
-import platform
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+
+from forgetme.tiny.card import machine
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -45,21 +45,6 @@ def entangled_line(found: dict) -> dict:
         "times_faster": found["ratio_from_float32"],
         "goal_times_faster": found["goal"],
     }
-
-
-def machine() -> str:
-    """Names the processor, its cores and the versions that matter."""
-    import torch
-
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        named = (line for line in info.read_text().splitlines() if line.startswith("model name"))
-        model = next(named, f": {model}").partition(": ")[2]
-    return (
-        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, no GPU used"
-    )
 
 
 if __name__ == "__main__":

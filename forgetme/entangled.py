@@ -18,7 +18,7 @@ ConsistencyOn = Literal["edited", "original"]
 Channels = Literal["pooled", "gray", "per_channel"]
 
 EPS = 1e-6  # the paper's
-FLAT_SIGMA = 1e-9  # below any 8-bit image's smallest spread; what is left is rounding noise
+FLAT_SIGMA = 1e-9  # far below the spread of any 8-bit image; less is rounding, as BLAS adds it up
 
 
 @dataclass(frozen=True)
@@ -352,7 +352,7 @@ def _inside(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
             f"mask must have the images' size {image.shape[0]}x{image.shape[1]}, got "
             f"{inside.shape[0]}x{inside.shape[1]}; resize it with masks.resize_mask"
         )
-    return np.ascontiguousarray(inside)
+    return inside
 
 
 def _similarity(s_inner: float, s_outer: float, eps: float) -> float:

@@ -213,8 +213,8 @@ def _membrane(difference: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Spreads the difference on the region's outer edge smoothly over the region.
 
     Solves Laplace's equation on ``region``: fixed to ``difference`` on the 4-neighbours outside
-    it, free at the array's border. A part of the region without such neighbours stays 0. The
-    solution is smooth, so a region of more than ``MAX_UNKNOWNS`` is solved at half size.
+    it, free at the array's border; 0 if the region fills the array. The solution is smooth, so
+    a region of more than ``MAX_UNKNOWNS`` is solved at half size.
 
     Args:
         difference: (h, w, 3) float32.
@@ -230,10 +230,6 @@ def _membrane(difference: np.ndarray, region: np.ndarray) -> np.ndarray:
     spread = np.zeros_like(difference)
     if not difference[edge].any():
         return spread
-    parts, count = ndimage.label(region | edge)
-    fixed = np.zeros(count + 1, bool)
-    fixed[parts[edge]] = True
-    region = region & fixed[parts]
     if np.count_nonzero(region) > MAX_UNKNOWNS:
         inside, known = region[::2, ::2, None], difference[::2, ::2]
         half = np.where(inside, _membrane(known, inside[..., 0]), known)

@@ -33,8 +33,7 @@ from forgetme.models import Models, Stage
 from forgetme.sample import Fill, FillSettings, Ranked, Scores, Verdict
 from forgetme.settings import Settings
 from forgetme.store import SampleRow, Store
-from forgetme.store.names import plain_text
-from forgetme.store.store import MAX_CONCEPT_CHARS
+from forgetme.store.names import MAX_CONCEPT_CHARS, plain_text
 
 log = logging.getLogger(__name__)
 

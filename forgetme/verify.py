@@ -207,9 +207,7 @@ class OpenAIVerifier:
         for attempt in range(self.settings.tries):
             self._spend_call()
             try:
-                reply = self._client.chat.completions.create(**request)
-                self._spend_tokens(reply)
-                return self._verdict(reply)
+                return self._verdict(self._send(request))
             except _MalformedError as error:
                 malformed += 1
                 problem, wait = f"unusable answer: {error}", 0.0
@@ -218,7 +216,7 @@ class OpenAIVerifier:
             except openai.APIStatusError as error:
                 problem = self._explain(error)
                 if not _passes(error):
-                    raise VerifierError(problem) from None
+                    raise VerifierError(f"{self.made_by}: {problem}") from None
                 wait = self._wait(attempt, error.response.headers)
             except openai.APITimeoutError:
                 problem = f"no answer within {self.settings.timeout_s:g} s"
@@ -250,6 +248,15 @@ class OpenAIVerifier:
             ],
             "response_format": ANSWER_FORMAT,
         }
+
+    def _send(self, request: dict[str, Any]) -> Any:
+        """Gives the server's reply, which may be anything, and counts its tokens."""
+        try:
+            reply = self._client.chat.completions.create(**request)
+        except ValueError as error:  # the client lets the JSON parser's error through
+            raise _MalformedError(f"the server did not send JSON ({error})") from None
+        self._spend_tokens(reply)
+        return reply
 
     def _verdict(self, reply: Any) -> Verdict:
         """Reads the model's answer; raises _MalformedError when it is not one."""
@@ -313,9 +320,9 @@ class OpenAIVerifier:
     def _explain(self, error: openai.APIStatusError) -> str:
         status = error.status_code
         if status in (401, 403):
-            return f"{self.made_by}: the key was refused (HTTP {status}); check OPENAI_API_KEY"
-        said = " ".join(str(error.message).split())[:300]
-        return self._hide_key(f"{self.made_by}: HTTP {status}: {said}")
+            return f"the key was refused (HTTP {status}); check OPENAI_API_KEY"
+        said = str(error.message).removeprefix(f"Error code: {status} - ")
+        return self._hide_key(f"HTTP {status}: {' '.join(said.split())[:300]}")
 
     def _hide_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

@@ -48,7 +48,7 @@ class WorkerStatus:
     running: Job | None
     running_seconds: float  # 0 when nothing runs
     queued: tuple[Job, ...]  # in the order they will run
-    errors: dict[str, JobError]  # the last failure of each sample, by sample id; gone on success
+    errors: dict[str, JobError]  # each sample's last failure, until it is asked for again
     done: int  # jobs finished since the start, failed ones included
 
 
@@ -182,9 +182,7 @@ class Worker:
             with self._changed:
                 self._running = None
                 self._done += 1
-                if error is None:
-                    self._errors.pop(job.sample_id, None)
-                else:
+                if error is not None:
                     self._errors[job.sample_id] = JobError(
                         job.kind, job.sample_id, error, time.time()
                     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
@@ -66,7 +68,19 @@ def _random_disc(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return image, mask
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch on one thread: for small models more only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
+@one_thread()
 def disc_sam(steps: int = 250) -> torch.nn.Module:
     """A Sam that finds the one disc of a picture from a click or a drawn mask."""
     torch.manual_seed(0)
@@ -109,6 +123,7 @@ def disc_segmenter(**changed: object) -> Segmenter:
 
 
 @cache
+@one_thread()
 def disc_clip(steps: int = 80) -> open_clip.CLIP:
     """A CLIP that names the colour of what is not ground in a crop."""
     torch.manual_seed(0)

@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as the server understood it."""
+    """A request as the server understood it; names of headers are in lower case."""
 
     question: str
     image: np.ndarray
@@ -105,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         problem = _protocol_problem(body)
         if problem:
             return self._send(error(400, problem))
-        asked = _read(body, dict(self.headers))
+        asked = _read(body, {name.lower(): value for name, value in self.headers.items()})
         owner.asked.append(asked)
         reply = owner.queue.popleft() if owner.queue else owner.answer(asked)
         owner.closing.wait(reply.wait_s)

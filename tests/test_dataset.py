@@ -344,6 +344,16 @@ def test_export_tells_its_progress(store, tmp_path):
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_export_leaves_out_what_is_taken_back_while_it_runs(store, tmp_path):
+    accept(store, add(store, 1))
+    last = accept(store, add(store, 2))
+    report = export_folders(
+        store, tmp_path / "out", on_progress=lambda *_: store.undo("ann", sample_id=last.id)
+    )
+    assert (report.exported, report.left_out) == (1, ())
+    assert not (tmp_path / "out" / "mask" / "beach_2.png").exists()
+
+
 def test_export_can_be_read_by_others(store, tmp_path):
     accept(store, add(store, 1))
     out = export_folders(store, tmp_path / "out").folder

@@ -18,7 +18,7 @@ ROOT = PACKAGE.parent
 # A new room goes here and in the table of the design. A room that is not built yet does no harm.
 FLOORS = {
     0: "errors sample masks images entangled merge concept settings",
-    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint",
+    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint answers",
     2: "models store dataset weights",
     3: "pipeline review train compare tiny",
     4: "jobs work cli doctor __main__",
@@ -27,7 +27,7 @@ FLOORS = {
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
 # Not stages but parts that stages are built from: on floor 1 only these may be imported.
-PARTS_OF_STAGES = {"sam", "checkpoint"}
+PARTS_OF_STAGES = {"sam", "checkpoint", "answers"}
 
 FLOOR_0_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}

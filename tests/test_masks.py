@@ -108,6 +108,7 @@ def test_resize_takes_the_nearest_pixel():
     assert (masks.resize_mask(mask, mask.shape) == mask).all()
     third = np.array([[False, True, False]])
     assert masks.resize_mask(third, (1, 1)).tolist() == [[True]]  # the middle one
+    assert masks.resize_mask(third.T, (1, 1)).tolist() == [[True]]
 
 
 @given(small_masks)

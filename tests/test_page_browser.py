@@ -130,7 +130,7 @@ def shows_another(page, name: str) -> None:
 
 def saved(page) -> None:
     """Waits until the server has acknowledged every act that was sent."""
-    page.wait_for_function("document.querySelector('.fm').curate.inFlight === 0")
+    page.wait_for_function("document.querySelector('.fm').curate.acts.inFlight === 0")
     page.wait_for_selector("[data-test='saved'][data-kind='saved']")
     assert re.search(r"saved \d\d:\d\d:\d\d", part(page, "saved").inner_text())
 

@@ -25,6 +25,7 @@ from forgetme.errors import (
 from forgetme.images import array_sha, read_image, read_mask
 from forgetme.masks import dilate, iou
 from forgetme.models import load_models
+from forgetme.review import Review
 from forgetme.sample import FillSettings, Thresholds
 from forgetme.settings import Settings
 from forgetme.store import Store
@@ -262,14 +263,18 @@ def test_auto_accept_never_accepts_what_a_human_changed_or_decided(drawn, truth,
     never_low = Settings(thresholds=Thresholds(low_d=0.0, low_s=0.0))
     curate(originals(drawn)[:2], truth, store, settings=never_low)
     edited, rejected = store.samples()
-    sha = store.put_image(np.ones((128, 128), bool))
-    store.append(edited.id, "mask_edited", {"mask_sha": sha, "how": "points"}, by="ann",
-                 expected_version=edited.version)  # fmt: skip
-    store.append(rejected.id, "rejected", {}, by="ann", expected_version=rejected.version)
+    mask = read_mask(drawn / "mask" / originals(drawn)[0].name)
+    review = Review(store, truth.models, never_low, by="ann")
+    review.grow(edited.id, 1)
+    filled = review.fill(edited.id)
+    assert filled.low is False
+    assert not np.array_equal(store.get_mask(filled.mask_sha), mask)
+    review.reject(rejected.id)
     events = len(store.events())
-    curate(originals(drawn)[:2], truth, store, settings=never_low, auto_accept=True)
+    report = curate(originals(drawn)[:2], truth, store, settings=never_low, auto_accept=True)
     assert [row.state for row in store.samples()] == ["prepared", "rejected"]
     assert len(store.events()) == events
+    assert report.failed == ()
 
 
 def test_a_broken_image_becomes_a_row_and_the_rest_goes_on(drawn, truth, store, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from disc_models import CLIP_CONFIG, VOCABULARY, disc_clip, disc_ranker, draw
+from disc_models import CLIP_CONFIG, VOCABULARY, disc_clip, disc_ranker, draw, one_thread
 from safetensors.torch import save_file
 
 from forgetme.errors import MissingModelError
@@ -20,11 +20,9 @@ from forgetme.sample import Proposal
 
 @pytest.fixture(scope="module", autouse=True)
 def few_threads():
-    """Runs small models on one thread: more only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """Small models are faster so."""
+    with one_thread():
+        yield
 
 
 def proposal(mask: np.ndarray, predicted_iou: float = 0.9) -> Proposal:
@@ -139,7 +137,7 @@ class TestWholePictures:
         ranker = disc_ranker()
         image = [draw(("plum", 30, 30, 18))[0]]
         words = ["lime", "plum"]
-        one, other = ("the {}", "{} {}")
+        one, other = ("the {}", "{} here")
         assert not np.allclose(
             ranker.probabilities(image, words, [one]),
             ranker.probabilities(image, words, [one, other]),
@@ -170,7 +168,7 @@ class TestCrops:
         image, (mask,) = draw(("plum", 0, 0, 10))
         views = crop_views(image, [mask], 32)[:, 0]
         assert (np.abs(views[1, 0].astype(int) - GREY) <= 1).all()
-        assert np.abs(views[0, 5, 5].astype(int) - (90, 80, 220)).max() <= 3
+        assert np.abs(views[0, 9, 9].astype(int) - (90, 80, 220)).max() <= 3
 
     def test_a_shape_keeps_its_proportions(self):
         image, _ = draw(("plum", 32, 32, 5))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from disc_models import SAM_CONFIG, disc_sam, disc_segmenter, draw
+from disc_models import SAM_CONFIG, disc_sam, disc_segmenter, draw, one_thread
 from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
@@ -29,11 +29,9 @@ NO_POINTS = (np.zeros((0, 2)), np.zeros(0))
 
 @pytest.fixture(scope="module", autouse=True)
 def few_threads():
-    """Runs small models on one thread: more only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """Small models are faster so."""
+    with one_thread():
+        yield
 
 
 @pytest.fixture
@@ -111,15 +109,16 @@ class TestProposals:
 
     def test_a_mask_along_three_borders_is_background(self):
         mask = np.ones((64, 64), bool)
-        mask[20:, 16:48] = False  # an arch: left, top and right
+        mask[20:, 16:48] = False
+        mask[50:] = False  # an arch: left, top and right
         assert not _plausible(mask)
         mask[:, 48:] = False  # left and top only
         assert _plausible(mask)
 
     def test_an_object_that_just_reaches_three_borders_stays(self):
         mask = np.zeros((64, 64), bool)
-        mask[4:64, 2:62] = True
-        mask[10:13] = True  # a thin stick to both sides
+        mask[20:, 8:56] = True  # stands on the bottom
+        mask[30:33] = True  # a thin stick to both sides
         assert _plausible(mask)
 
 
@@ -332,13 +331,14 @@ class TestLoading:
             load_sam("vit_x", tmp_path)
 
     def test_a_published_vit_b_checkpoint_answers_a_click(self, tmp_path):
-        torch.set_num_threads(2)
         torch.manual_seed(0)
         torch.save(sam_model_registry["vit_b"]().state_dict(), tmp_path / "sam_vit_b_01ec64.pth")
         segmenter = load_sam("vit_b", tmp_path / "sam_vit_b_01ec64.pth")
         assert segmenter.made_by == "sam-vit-b"
         assert segmenter.settings.stability_score_thresh == 0.92
         image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+        # of random weights one block says as much as twelve, in a tenth of the time
+        segmenter.sam.image_encoder.blocks = segmenter.sam.image_encoder.blocks[:1]
         segmenter.sam.mask_threshold = -1e6  # random weights see nothing: let all be mask
         found = segmenter.click(image, [[60, 40]], [1])
         assert len(found) == 3

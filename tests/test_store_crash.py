@@ -54,15 +54,17 @@ def run(script: str, *arguments: object) -> subprocess.Popen:
     return subprocess.Popen(command, **pipes, env=ENVIRONMENT)
 
 
-def curate_and_stop(folder: Path, stop: signal.Signals, seconds: float) -> list[tuple[int, str]]:
-    """Curates for some time, stops the process at any point, and returns what it was told."""
+def curate_and_stop(folder: Path, stop: signal.Signals, moment: float) -> list[tuple[int, str]]:
+    """Curates, stops the process at any point of its work, and returns what it was told."""
     curator = run(CURATOR, folder, TESTS)
     try:
         assert curator.stdout.readline() == b"ready\n", curator.stderr.read().decode()
-        time.sleep(seconds)  # the moment of the blow
+        said = b"".join(curator.stdout.readline() for _ in range(int(moment * 20)))
+        time.sleep(moment / 50)  # somewhere inside the next write
     finally:
         curator.send_signal(stop)
-        said, _ = curator.communicate(timeout=30)
+        rest, _ = curator.communicate(timeout=60)
+    said += rest
     whole = said[: said.rfind(b"\n") + 1].decode().splitlines()
     return [(int(number), kind) for number, kind in (line.split() for line in whole)]
 
@@ -74,7 +76,7 @@ def test_store_keeps_every_acknowledged_event(tmp_path, stop):
     folder = tmp_path / "store"
     told = []
     for _ in range(ROUNDS if stop == signal.SIGKILL else 3):
-        said = curate_and_stop(folder, stop, moments.uniform(0.0, 0.3))
+        said = curate_and_stop(folder, stop, moments.random())
         told += said
         with Store(folder) as store:
             kept = {event.id: event.kind for event in store.events()}

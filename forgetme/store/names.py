@@ -1,19 +1,17 @@
 """Names from outside become file stems here, and nowhere else."""
 
 import hashlib
-import json
-import re
 import unicodedata
 from pathlib import PurePosixPath
-from typing import Any
 
+from forgetme.errors import ForgetmeError
 from forgetme.images import IMAGE_SUFFIXES
 
+MAX_CONCEPT_CHARS = 200
 MAX_STEM_BYTES = 120  # leaves room for a suffix below the 255 of common file systems
 
 _FORBIDDEN = '<>:"/\\|?*'
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))}
-_PLAIN = re.compile(r"\\u0000|[\ud800-\udfff]")  # found in JSON text that is not plain
 
 
 def safe_stem(name: str) -> str:
@@ -56,31 +54,21 @@ def plain_text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
+def clean_concept(concept: str) -> str:
+    """Returns a concept as the store keeps it, without surrounding space.
+
+    Raises:
+        ForgetmeError: nothing is left, or it is too long.
+    """
+    concept = plain_text(concept).strip()
+    if not 1 <= len(concept) <= MAX_CONCEPT_CHARS:
+        raise ForgetmeError(
+            f"a concept is a word or a few (1 to {MAX_CONCEPT_CHARS} characters), "
+            f"got {len(concept)}; name what the images are to forget"
+        )
+    return concept
+
+
 def sample_id(concept: str, identity: str) -> str:
     """Returns the id of a sample: 16 hex digits of its concept and its pixels' sha256."""
     return hashlib.sha256(f"{concept}\0{identity}".encode()).hexdigest()[:16]
-
-
-def plain_json(payload: dict[str, Any]) -> dict[str, Any]:
-    """Returns `payload` as it comes back from the database: plain lists, dicts and text.
-
-    Raises:
-        ValueError: a value that JSON cannot hold: an array, NaN, infinity.
-    """
-    try:
-        text = json.dumps(payload, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"an event's payload must be plain JSON ({error}); turn arrays into lists and numpy "
-            "numbers into int or float, and leave out what is not a number"
-        ) from error
-    value = json.loads(text)
-    return value if _PLAIN.search(text) is None else _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return plain_text(value)
-    if isinstance(value, dict):
-        return {plain_text(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -9,20 +9,18 @@ import numpy as np
 from sqlalchemy import Select, func, select
 
 from forgetme.errors import ForgetmeError
-from forgetme.masks import rle_decode
 from forgetme.sample import STATES
 from forgetme.store import audit, log, table1
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database, url_of
 from forgetme.store.leases import Leases
 from forgetme.store.migrate import migrate
-from forgetme.store.names import plain_json, plain_text
+from forgetme.store.names import clean_concept, plain_text
+from forgetme.store.payloads import check_images, plain_json, with_mask
 from forgetme.store.record import ConceptStats, Event, SampleRow
 from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, row_of
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
-
-MAX_CONCEPT_CHARS = 200
 
 
 class Store:
@@ -178,7 +176,7 @@ class Store:
         by: str,
         source: str,
     ) -> SampleRow:
-        fixed = {"source": source, "concept": _clean_concept(concept)}
+        fixed = {"source": source, "concept": clean_concept(concept)}
         payload = plain_json({**payload, **fixed})
         with self._database.write() as connection:
             return log.add_sample(connection, identity, name, payload, by)
@@ -300,10 +298,9 @@ class Store:
         """
         if kind == "imported":
             raise ValueError("samples are imported with import_image or import_broken")
-        payload = plain_json(payload)
         seen = self.sample(sample_id)
-        payload = self._with_mask(seen, kind, payload)
-        self._check_images(seen, payload)
+        payload = with_mask(self._blobs, seen, kind, plain_json(payload))
+        check_images(self._blobs, seen, payload)
         with self._database.write() as connection:
             return log.add_event(connection, sample_id, kind, payload, by, expected_version)
 
@@ -319,30 +316,6 @@ class Store:
         """
         with self._database.write() as connection:
             return log.add_undo(connection, by, sample_id)
-
-    def _with_mask(self, row: SampleRow, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Keeps the chosen proposal's mask as an image and names it in the payload."""
-        if kind == "proposed":
-            proposals, chosen = payload.get("proposals", []), payload.get("chosen")
-        elif kind == "chosen":
-            proposals, chosen = row.proposals, payload.get("index")
-        else:
-            return payload
-        if type(chosen) is not int or not 0 <= chosen < len(proposals):
-            return payload  # no mask, or an index that the projection refuses
-        return {**payload, "mask_sha": self._blobs.put(rle_decode(proposals[chosen]["rle"]))}
-
-    def _check_images(self, row: SampleRow, payload: dict[str, Any]) -> None:
-        for key in ("image_sha", "mask_sha"):
-            sha = payload.get(key)
-            if sha is None or row.width is None:
-                continue
-            width, height = self._blobs.size(sha)
-            if (width, height) != (row.width, row.height):
-                raise ValueError(
-                    f"{key} must be of the sample's size {row.height}x{row.width}, got "
-                    f"{height}x{width}; resize it with masks.resize_mask"
-                )
 
     # Leases
 
@@ -415,16 +388,6 @@ def _make_folder(folder: Path) -> None:
         raise ForgetmeError(f"{folder} is a file; a store is a folder, name another") from error
     except OSError as error:
         raise ForgetmeError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _clean_concept(concept: str) -> str:
-    concept = plain_text(concept).strip()
-    if not 1 <= len(concept) <= MAX_CONCEPT_CHARS:
-        raise ForgetmeError(
-            f"a concept is a word or a few (1 to {MAX_CONCEPT_CHARS} characters), "
-            f"got {len(concept)}; name what the images are to forget"
-        )
-    return concept
 
 
 def _of(query: Select[Any], concept: str | None) -> Select[Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from datetime import date
 from pathlib import Path
 
 HEAD = """# The bundled models
@@ -54,15 +56,29 @@ def record_training(out: Path, work: Path, parts: dict[str, int]) -> None:
     record = json.loads(path.read_text()) if path.exists() else {}
     for part, parameters in parts.items():
         run = json.loads((work / part / "run.json").read_text())
-        record[part] = {"parameters": parameters, **run}
+        today = date.today().isoformat()
+        record[part] = {"parameters": parameters, "date": today, **run}
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def write_card(out: Path, report: dict) -> None:
     """Writes `card.json` (the report of `check` and the machine) and `CARD.md` to `out`."""
-    machine = f"{platform.machine()}, Python {platform.python_version()}"
-    (out / "card.json").write_text(json.dumps({"machine": machine, **report}, indent=1) + "\n")
+    record = {"machine": machine(), "date": date.today().isoformat(), **report}
+    (out / "card.json").write_text(json.dumps(record, indent=1) + "\n")
     (out / "CARD.md").write_text(render(out))
+
+
+def machine() -> str:
+    """Names the processor, its cores and the versions that matter."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        named = (line for line in info.read_text().splitlines() if line.startswith("model name"))
+        model = next(named, f": {model}").partition(": ")[2]
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{model}, {os.cpu_count()} cores, {versions}"
 
 
 def render(out: Path) -> str:
@@ -75,14 +91,14 @@ def render(out: Path) -> str:
         size = f"{run['parameters'] / 1e6:.1f} M"
         text += f"| `{file}` | {kind} | {size} | {data} | {run['step']} | {settings['batch']} | "
         text += f"{settings['seed']} | {run['seconds'] / 60:.0f} |\n"
-    return text + TAIL + "\n" + tables(json.loads((out / "card.json").read_text()))
+    text += TAIL + "\n## What they reach\n\n"
+    return text + tables(json.loads((out / "card.json").read_text()))
 
 
 def tables(card: dict) -> str:
     """The quality tables as Markdown, for the card and the README."""
-    text = "## What they reach\n\n"
-    text += f"On {card['drawn'][0]['n']} drawn scenes never trained on (seeds from {card['seed']}):"
-    text += "\n\n| | reached | bound | |\n|---|---|---|---|\n"
+    text = f"On {card['drawn'][0]['n']} drawn scenes never trained on (seeds from {card['seed']}), "
+    text += f"{card['date']}, {card['machine']}:\n\n| | reached | bound | |\n|---|---|---|---|\n"
     for row in card["drawn"]:
         sign = "≥" if row["higher_is_better"] else "≤"
         verdict = "yes" if row["holds"] else "**no**"

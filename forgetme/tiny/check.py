@@ -306,8 +306,12 @@ def _shrink(photo: Photo) -> Photo:
 
 def _felzenszwalb(photo: Photo) -> float:
     """IoU of the best of all Felzenszwalb regions at four scales."""
-    from skimage.segmentation import felzenszwalb
-
+    try:
+        from skimage.segmentation import felzenszwalb
+    except ImportError as error:
+        raise ForgetmeError(
+            "the photo baselines need scikit-image; pip install -r requirements-dev.txt"
+        ) from error
     best = 0.0
     for scale in (50, 150, 400, 1000):
         regions = felzenszwalb(photo.image, scale=scale, sigma=0.8, min_size=50)

@@ -68,10 +68,10 @@ export class Background {
     );
   }
 
-  show(sample, thresholds, working) {
+  show(sample, thresholds) {
     const tries = sample?.tries ?? [];
     const picked = tries.find((one) => one.index === sample.picked_try);
-    this.slider.show(sample, picked, emptyWords(sample, working));
+    this.slider.show(sample, picked, emptyWords(sample));
     say(this.which, picked ? `try ${tries.indexOf(picked) + 1} of ${tries.length}` : "");
     this.d.show(picked?.scores.d, thresholds.d);
     this.s.show(picked?.scores.s, thresholds.s);
@@ -90,10 +90,16 @@ export class Background {
   }
 }
 
-function emptyWords(sample, working) {
+const WORKING = {
+  prepare: "Looking for the object and filling the hole …",
+  fill: "Filling the hole …",
+  refine: "Refining …",
+};
+
+function emptyWords(sample) {
   if (!sample) return "";
   if (sample.state === "broken") return "Nothing to fill.";
-  if (working) return working;
+  if (WORKING[sample.busy]) return WORKING[sample.busy];
   if (!sample.mask) return "Choose a mask; the background behind it is filled at once.";
   return "Not filled yet.";
 }

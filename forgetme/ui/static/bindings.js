@@ -4,19 +4,19 @@ import { listen } from "./keys.js";
 
 export function bind(page) {
   const acts = {
-    a: () => page.decide("accept"),
-    x: () => page.decide("reject"),
-    space: () => page.decide("skip"),
-    f: () => page.decide("flag"),
-    c: () => page.decide("comment"),
-    backspace: () => page.undo(),
+    a: () => page.acts.decide("accept"),
+    x: () => page.acts.decide("reject"),
+    space: () => page.acts.decide("skip"),
+    f: () => page.acts.decide("flag"),
+    c: () => page.acts.decide("comment"),
+    backspace: () => page.acts.undo(),
     arrowleft: () => page.move(-1),
     arrowright: () => page.move(1),
     arrowup: () => page.move(-1),
     arrowdown: () => page.move(1),
     r: () => page.refine.focus(),
     "shift+r": () => page.refine.submit(),
-    v: () => page.verify(page.masks.asked),
+    v: () => page.acts.verify(page.masks.asked),
     t: () => page.toolbar.toggleTint(),
     o: () => page.stage.bare(true),
     z: () => page.toolbar.step("undo_mask"),
@@ -26,11 +26,11 @@ export function bind(page) {
     "+": () => page.toolbar.resize(1),
     "=": () => page.toolbar.resize(1),
     "-": () => page.toolbar.resize(-1),
-    "[": () => page.pickTry(-1),
-    "]": () => page.pickTry(1),
+    "[": () => page.acts.pickNext(-1),
+    "]": () => page.acts.pickNext(1),
     "?": help,
   };
-  for (let key = 1; key <= 9; key += 1) acts[key] = () => page.choose(key - 1);
+  for (let key = 1; key <= 9; key += 1) acts[key] = () => page.acts.choose(key - 1);
   const shown = () => page.root.getClientRects().length > 0 && !covered();
   listen(acts, { held: ["arrowleft", "arrowright", "arrowup", "arrowdown"], active: shown });
   window.addEventListener("keyup", (event) => {
@@ -61,6 +61,6 @@ function takeDrops(page) {
     event.preventDefault();
     depth = 0;
     mark(false);
-    if (!covered()) page.add(event.dataTransfer.files);
+    if (!covered()) page.acts.add(event.dataTransfer.files);
   });
 }

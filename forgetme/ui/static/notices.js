@@ -42,7 +42,7 @@ export class Notices {
         kind: "info",
         words: "There are no images yet. Drop some here, or start with --images FOLDER --concept NAME.",
         action: "add images",
-        onAction: () => page.add([]),
+        onAction: () => page.acts.add([]),
       });
     }
   }

@@ -10,7 +10,8 @@ const NAMES = [
 ];
 
 export class Views {
-  constructor() {
+  /** `beside` is shown at their right. */
+  constructor(beside) {
     this.boxes = NAMES.map(([name, word, title]) => {
       const image = h("img", { alt: "", hidden: true });
       image.addEventListener("load", () => (image.hidden = false));
@@ -26,7 +27,7 @@ export class Views {
       });
       return { name, image, box };
     });
-    this.element = h("div", { class: "fm-views" }, this.boxes.map(({ box }) => box));
+    this.element = h("div", { class: "fm-views" }, this.boxes.map(({ box }) => box), beside);
   }
 
   show(sample) {

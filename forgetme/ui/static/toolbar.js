@@ -71,12 +71,12 @@ export class Toolbar {
     const { sample } = this.page;
     if (!sample?.mask) return;
     const px = Math.max(1, Math.round(GROW_PX * Math.max(sample.width, sample.height)));
-    this.page.act("grow", { px: sign * Math.min(px, 64) });
+    this.page.acts.send("grow", { px: sign * Math.min(px, 64) });
   }
 
   step(name) {
     const can = { undo_mask: "can_undo_mask", redo_mask: "can_redo_mask", clear_mask: "can_undo_mask" }[name];
-    if (this.page.sample?.[can]) this.page.act(name);
+    if (this.page.sample?.[can]) this.page.acts.send(name);
   }
 
   toggleTint() {

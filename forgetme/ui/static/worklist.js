@@ -2,6 +2,8 @@
 import { get } from "./api.js";
 
 const PAGE = 200; // rows a request
+const NEAR = 3;
+const PREPARING = 24;
 
 export const STATE_OF = { accept: "accepted", reject: "rejected", skip: "skipped", flag: "flagged" };
 const DECIDED = Object.values(STATE_OF);
@@ -67,6 +69,13 @@ export class Worklist {
     this.rows.splice(at, 0, row);
     this.total += 1;
     return at;
+  }
+
+  /** The shown sample, those after it, and those still to be prepared: what may change soon. */
+  near() {
+    const shown = this.rows.slice(Math.max(0, this.index), this.index + 1 + NEAR);
+    const pending = this.rows.filter((row) => row.state === "new").slice(0, PREPARING);
+    return [...new Set([...shown, ...pending].map((row) => row.id))];
   }
 
   /** The next one to decide after `index`, from the start again at the end; -1 when all is done. */
