@@ -129,10 +129,10 @@ def _bundled(name: str, files: Sequence[str]) -> Finding:
 
 
 def _trained(name: str) -> str:
-    """What the card says about a bundled model; "" without a card."""
+    """When a bundled model was trained; "" where that is not recorded."""
     try:
-        card = json.loads((BUNDLED / "card.json").read_text())
-        return f", trained {card[name]['date']}"
+        training = json.loads((BUNDLED / "training.json").read_text())
+        return f", trained {training['unet' if name == 'diffusion' else name]['date']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -121,6 +121,18 @@ def test_scenes_of_an_unknown_concept_lists_the_known(tmp_path):
     assert "cat" in result.stderr
 
 
+def test_ctrl_c_in_any_command_exits_130(monkeypatch, tmp_path):
+    from forgetme.scenes import write
+
+    def stops(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "write_scenes", stops)
+    result = run("scenes", tmp_path / "a")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "stopped"
+
+
 # ---------------------------------------------------------------- curate
 
 

@@ -393,9 +393,9 @@ def test_an_empty_store_says_what_to_do(browser, tmp_path: Path) -> None:
 
 
 def test_a_filter_is_loud(page) -> None:
-    part(page, "view").select_option("all")
+    part(page, "concept").select_option("cat")
     banner = page.wait_for_selector(".fm-banner:not([hidden])")
-    assert "filtered" in banner.inner_text()
+    assert "filtered: cat" in banner.inner_text()
     banner.click()
     page.wait_for_selector(".fm-banner", state="hidden")
 

@@ -27,6 +27,7 @@ from forgetme.masks import dilate, iou
 from forgetme.models import load_models
 from forgetme.review import Review
 from forgetme.sample import FillSettings, Thresholds
+from forgetme.scenes.write import write_scenes
 from forgetme.settings import Settings
 from forgetme.store import Store
 
@@ -485,3 +486,16 @@ def test_settings_are_changed_by_replace_only():
     with pytest.raises(AttributeError):
         Settings().k_asked = 3
     assert replace(Settings(), k_asked=3).k_asked == 3
+
+
+@pytest.mark.bundled
+def test_the_bundled_models_select_drawn_cats(store, tmp_path):
+    write_scenes(tmp_path, count=8, seed=99, concepts=("cat",), size=256)
+    report = pipeline.curate(originals(tmp_path), "cat", load_models("tiny"), store)
+    assert report.failed == ()
+    assert report.selected >= 6  # the paper: 87.5-97.4 %; eight scenes allow for bad luck
+    overlaps = [
+        iou(store.get_mask(row.mask_sha), read_mask(tmp_path / "mask" / f"{row.name}.png"))
+        for row in store.samples(state="prepared")
+    ]
+    assert np.mean(overlaps) >= 0.75

@@ -233,6 +233,24 @@ class TestLoading:
         assert ranker.made_by == "tiny-clip"
         assert ranker(*scene, "lime") == pytest.approx(disc_ranker()(*scene, "lime"), abs=0.02)
 
+    def test_a_resnet_is_made_faster_and_stays_the_same(self, tmp_path):
+        config = CLIP_CONFIG | {
+            "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 32}
+        }
+        torch.manual_seed(0)
+        model = open_clip.CLIP(**config)
+        images = np.random.default_rng(0).integers(0, 255, (8, 64, 64, 3), np.uint8)
+        plain = Ranker(model, "plain", context_length=8)
+        plain.embed_images(images)  # in training mode: the batch norms learn something
+        model.eval()
+        save_file(model.state_dict(), tmp_path / "ranker.safetensors")
+        options = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+        options |= {"templates": ["a {}"], "vocabulary": VOCABULARY}
+        (tmp_path / "ranker.json").write_text(json.dumps({"model": config} | options))
+        loaded = load_tiny_clip(tmp_path)
+        assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in loaded.model.modules())
+        assert loaded.embed_images(images) == pytest.approx(plain.embed_images(images), abs=1e-4)
+
     def test_missing_and_damaged_files_name_the_way_out(self, tmp_path):
         with pytest.raises(MissingModelError, match=r"no ranker\.safetensors .* doctor"):
             load_tiny_clip(tmp_path)

@@ -507,14 +507,15 @@ def test_the_worker_prepares_ahead_of_the_curator_and_no_further(review, ids):
     assert worker.stop(timeout=60)
 
 
-def test_the_worker_prepares_the_concept_in_focus(review, picture):
-    review.store.import_image(picture[:, :64], name="other", concept="dog", by="ann")
+def test_the_worker_prepares_the_concept_in_focus(review, drawn):
+    image = read_image(min((drawn / "original").iterdir()))
+    review.store.import_image(image, name="other", concept="dog", by="ann")  # the last in line
     worker = Worker(review, ahead=1)
-    worker.focus("cat")
+    worker.focus("dog")
     worker.start()
     assert worker.wait(60)
-    assert review.store.counts("cat")["prepared"] == 1
-    assert review.store.counts("dog")["new"] == 1
+    assert review.store.counts("dog")["prepared"] == 1
+    assert review.store.counts("cat")["new"] == 4
     assert worker.stop(timeout=60)
 
 

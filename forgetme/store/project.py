@@ -84,6 +84,8 @@ def _proposed(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     proposals, chosen = payload["proposals"], payload["chosen"]
     if chosen is not None:
         _check_index("proposal", chosen, proposals)
+    if "asked" in payload and payload.get("mask_sha") == row.mask_sha:
+        return replace(row, proposals=proposals)  # a verdict alone: mask and tries stay
     row = _masked(row, chosen, None if chosen is None else payload["mask_sha"])
     return replace(row, proposals=proposals)
 

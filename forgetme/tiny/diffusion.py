@@ -129,7 +129,7 @@ def build_text(tokenizer) -> CLIPTextModel:  # noqa: ANN001 (transformers is typ
 
 def to_unit(images: np.ndarray) -> torch.Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def train(
@@ -248,7 +248,7 @@ def train_unet(
         truncation=True,
         return_tensors="pt",
     ).input_ids
-    latents = encode(bank, vae, device)
+    latents = torch.zeros(0)  # encoded at the first step: a finished run has none
     torch.manual_seed(settings.seed)
     model = torch.nn.ModuleDict({"unet": build_unet(), "text": build_text(tokenizer)})
     model["unet"].to(memory_format=torch.channels_last)
@@ -259,7 +259,10 @@ def train_unet(
     weight = (MIN_SNR * (1 - alpha_bar) / alpha_bar).clamp(max=1.0)  # min(snr, 5) / snr
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
+        nonlocal latents
         del step, done
+        if not len(latents):
+            latents = encode(bank, vae, device)
         rows = torch.from_numpy(rng.integers(0, len(latents), settings.batch))
         z = latents[rows].float().to(device)  # (B, 4, 16, 16)
         caption = torch.where(

@@ -100,7 +100,7 @@ export function addImages(files, { concepts, concept, onDone }) {
   const errors = h("ul", { class: "fm-errors", role: "alert" });
   const go = h("button", { class: "fm-button fm-main", "data-test": "send" }, icon("upload"), h("span", {}, "add"));
   const list = () => {
-    say(names, chosen.length ? listing(chosen) : "Choose files here, or drop them anywhere on the page.");
+    say(names, chosen.length ? listing(chosen) : "Choose files, or close this and drop them on the page.");
     go.disabled = chosen.length === 0;
   };
   picker.addEventListener("change", () => {

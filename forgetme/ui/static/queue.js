@@ -16,6 +16,12 @@ const VIEWS = [
   ["broken", "broken"],
 ];
 
+const UNFILTERED = ["review", "all"];
+
+function wordOf(view) {
+  return VIEWS.find(([name]) => name === view)?.[1] ?? view;
+}
+
 /** One line on how a sample stands. */
 export function summary(row, limits) {
   if (row.error) return "cannot be read";
@@ -51,7 +57,7 @@ export class Queue {
     this.banner = h(
       "button",
       { class: "fm-banner", onclick: () => onFilter({ concept: "", view: "review" }), hidden: true },
-      icon("warning"), h("span", {}), h("span", { class: "fm-link" }, "show all"),
+      icon("warning"), h("span", {}), h("span", { class: "fm-link" }, "clear"),
     );
     this.space = h("div", { class: "fm-rows-space" });
     this.list = h("div", { class: "fm-rows", role: "listbox", "aria-label": "Samples" }, this.space);
@@ -97,9 +103,8 @@ export class Queue {
     this.bar.style.width = all ? `${(100 * decided) / all}%` : "0";
     say(this.done, `${decided} of ${all}`);
     say(this.pace, pace);
-    const filtered = filter.concept !== "" || filter.view !== "review";
-    this.banner.hidden = !filtered;
-    const shown = [filter.concept, filter.view === "review" ? "" : VIEWS.find(([v]) => v === filter.view)[1]];
+    const shown = [filter.concept, UNFILTERED.includes(filter.view) ? "" : wordOf(filter.view)];
+    this.banner.hidden = !shown.some(Boolean);
     say(this.banner.children[1], "filtered: " + shown.filter(Boolean).join(", "));
   }
 

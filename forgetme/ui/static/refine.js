@@ -2,6 +2,7 @@
 import { h, say } from "./dom.js";
 import { icon } from "./icons.js";
 
+const PLACEHOLDER = "What should be there instead?";
 const MAX_SEED = 2 ** 31 - 1;
 
 function field(label, input, title) {
@@ -18,7 +19,7 @@ export class Refine {
     this.onRefine = onRefine;
     this.prompt = h("input", {
       type: "text", maxlength: 500, "data-test": "prompt", "aria-label": "Prompt", autocomplete: "off",
-      placeholder: "What should be there instead?",
+      placeholder: PLACEHOLDER,
     });
     this.negative = h("input", {
       type: "text", maxlength: 500, "data-test": "negative", autocomplete: "off",
@@ -65,6 +66,7 @@ export class Refine {
   /** Fills the form for another sample. */
   start(defaults) {
     this.prompt.value = defaults.prompt;
+    this.prompt.placeholder = PLACEHOLDER;
     this.negative.value = defaults.negative_prompt;
     this.strength.value = defaults.strength;
     this.steps.value = defaults.steps;
@@ -75,7 +77,7 @@ export class Refine {
   }
 
   suggest(prompts, defaults) {
-    if (!this.prompt.value) this.prompt.placeholder = defaults.prompt || this.prompt.placeholder;
+    if (defaults.prompt) this.prompt.placeholder = defaults.prompt; // what an empty prompt stands for
     if (!this.negative.value) this.negative.value = defaults.negative_prompt;
     this.chips.replaceChildren(
       ...prompts.map((prompt) => h("button", {
