@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from forgetme.errors import ForgetmeError
 from forgetme.ui.guard import is_loopback
@@ -93,16 +94,24 @@ def _serve(options: argparse.Namespace) -> int:
     by = options.by or _login_name()
     with Store(options.store) as store:
         review = Review(store, load_models(options.preset), by=by)
-        worker = Worker(review).start()
-        _take_in(store, options, by)
+        worker = Worker(review)
         app = build(review, worker, any_host=options.allow_network)
-        _say_where(options)
+
+        class Server(uvicorn.Server):
+            """Starts the heavy part when the page answers, so that nobody waits for torch."""
+
+            async def startup(self, *arguments: Any, **more: Any) -> None:
+                await super().startup(*arguments, **more)
+                if self.started:
+                    _say_where(options)
+                    _take_in(store, options, by)
+                    worker.start()
+
         config = uvicorn.Config(
             app, host=options.host, port=options.port, log_level="warning", access_log=False
         )
-        server = uvicorn.Server(config)
         try:
-            server.run()
+            Server(config).run()
         except SystemExit as end:  # uvicorn's answer to a port that is taken
             raise ForgetmeError(
                 f"Port {options.port} of {options.host} cannot be opened; is ForgetMe running "

@@ -51,6 +51,7 @@ class OneByOne:
         self.text: dict[str, torch.Tensor] = {}  # embedded prompts of a concept
 
     def two_views(self, image: np.ndarray, proposals: list[Proposal], concept: str) -> np.ndarray:
+        """Scores the two views of each mask."""
         picture = Image.fromarray(image)
         return np.array([
             np.mean([self.score(view, concept) for view in self.views(picture, one.mask)])
@@ -58,7 +59,7 @@ class OneByOne:
         ])  # fmt: skip
 
     def on_black(self, image: np.ndarray, proposals: list[Proposal], concept: str) -> np.ndarray:
-        """The tool's way: everything outside the mask black, cut to the box, one view."""
+        """Scores the tool's way: everything outside the mask black, cut to the box, one view."""
         scores = []
         for one in proposals:
             x, y, width, height = box_xywh(one.mask)
@@ -68,6 +69,7 @@ class OneByOne:
         return np.array(scores)
 
     def views(self, picture: Image.Image, mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
+        """Cuts what rank.crop_views cuts, with Pillow."""
         x, y, width, height = box_xywh(mask)
         side = math.ceil(max(width, height) * (1 + 2 * PAD))
         left, top = round(x + (width - side) / 2), round(y + (height - side) / 2)
@@ -81,6 +83,7 @@ class OneByOne:
 
     @torch.no_grad()
     def score(self, crop: Image.Image, concept: str) -> float:
+        """Runs the model on one crop."""
         embedded = self.model.encode_image(self.transform(crop)[None], normalize=True)
         if concept not in self.text:
             labels, templates = self.ranker.labels(concept), self.ranker.templates

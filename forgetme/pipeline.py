@@ -368,7 +368,7 @@ def _scores_payload(scores: Scores, settings: Settings) -> dict[str, Any]:
         "d": asdict(scores.d),
         "s": asdict(scores.s),
         "low": scores.low(settings.thresholds),
-        "words": scores.words(),
+        "words": scores.words(settings.thresholds),
         "thresholds": asdict(settings.thresholds),
     }
 

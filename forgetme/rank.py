@@ -104,8 +104,8 @@ class Ranker:
         Raises:
             ValueError: the concept is empty, or a mask is empty or of another size.
 
-        Source: reference/evaluation.md 6.2: mean of two views, blurred outside the mask and cut
-        out on grey, softmax over scaled cosines.
+        Source: CLIP's zero-shot softmax (Radford et al. 2021), mean over two views: blurred
+        outside the mask (Yang et al. 2023, "Fine-Grained Visual Prompting") and cut out on grey.
         """
         return self.view_probabilities(image, proposals, self.labels(concept))[:, 0]
 
@@ -289,7 +289,7 @@ def order(proposals: Sequence[Proposal], scores: np.ndarray) -> list[int]:
         Indices: by score plus a little for predicted IoU; then a mask that holds at least 90 %
         of a smaller one goes before it unless its score is lower by more than 0.03.
 
-    Source: reference/evaluation.md 6.2 (a cat's head alone often scores highest).
+    Source: ours; Segment Anything gives parts too, and a cat's head alone often scores highest.
     """
     if not len(proposals):
         return []

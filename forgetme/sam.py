@@ -1,4 +1,4 @@
-"""Builds and loads `segment_anything` models: published checkpoints and small ones of our own."""
+"""Segment Anything itself: builds and reads its models, and puts prompts into its form."""
 
 from __future__ import annotations
 
@@ -123,6 +123,39 @@ def build_sam(config: dict[str, Any]) -> Sam:
         pixel_std=[58.395, 57.12, 57.375],
     )
     return sam.eval()
+
+
+def check_points(
+    image: np.ndarray, points_xy: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gives clicks as (N, 2) float32 and (N,) int32; raises ValueError for impossible ones."""
+    points = np.asarray(points_xy, np.float32).reshape(-1, 2)
+    labels = np.asarray(labels, np.int32).reshape(-1)
+    if len(points) != len(labels):
+        raise ValueError(f"each point needs one label, got {len(points)} and {len(labels)}")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(f"labels must be 1 (on the object) or 0 (off it), got {labels.tolist()}")
+    size = np.array(image.shape[1::-1])
+    if not ((points >= 0) & (points < size)).all():
+        raise ValueError(
+            f"points must lie inside the {size[0]}x{size[1]} image, got {points.tolist()}"
+        )
+    return points, labels
+
+
+def check_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Gives a box as xyxy float32, last pixel included; raises ValueError for one outside."""
+    x, y, width, height = box
+    if (
+        min(x, y) < 0
+        or min(width, height) < 1
+        or x + width > image.shape[1]
+        or (y + height > image.shape[0])
+    ):
+        raise ValueError(
+            f"box_xywh must lie inside the {image.shape[1]}x{image.shape[0]} image, got {box}"
+        )
+    return np.array([x, y, x + width - 1, y + height - 1], np.float32)
 
 
 def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:

@@ -22,7 +22,15 @@ from torchvision.ops import nms
 
 from forgetme.images import array_sha
 from forgetme.masks import box_xywh, check_mask
-from forgetme.sam import SamKind, build_sam, mask_logits, read_own, read_published
+from forgetme.sam import (
+    SamKind,
+    build_sam,
+    check_box,
+    check_points,
+    mask_logits,
+    read_own,
+    read_published,
+)
 from forgetme.sample import Proposal
 
 __all__ = [
@@ -80,7 +88,8 @@ class Segmenter:
         self.settings = settings
         self._keep_images = keep_images
         self._predictors: OrderedDict[str, SamPredictor] = OrderedDict()
-        self._encoding = Lock()  # also keeps two threads from encoding one image twice
+        self._encoding = Lock()  # one image at a time, and none twice
+        self._looking = Lock()  # never held for long: clicks on kept images do not wait
 
     def __call__(self, image: np.ndarray) -> list[Proposal]:
         """Proposes the masks of everything in an image.
@@ -97,7 +106,7 @@ class Segmenter:
         Source: SamAutomaticMaskGenerator of `segment_anything`, without crop layers. Two
         departures: filters and duplicates are settled on the decoder's small masks, before
         the few survivors are enlarged (10 times faster on a CPU), and duplicates are found by
-        mask as well as by box. Filters of size and borders: reference/evaluation.md 6.2.
+        mask as well as by box. The filters of size and borders are ours.
         """
         predictor = self._predictor(image)
         low, iou, stability = self._decode_grid(predictor)  # (N, h, w), (N,), (N,)
@@ -137,8 +146,8 @@ class Segmenter:
             ValueError: shapes differ, a point or box lies outside, or there is no prompt.
         """
         predictor = self._predictor(image)
-        points, labels = _check_points(image, points_xy, labels)
-        box = None if box_xywh is None else _check_box(image, box_xywh)
+        points, labels = check_points(image, points_xy, labels)
+        box = None if box_xywh is None else check_box(image, box_xywh)
         if mask is not None:
             check_mask(mask, image)
             mask = mask if mask.any() else None
@@ -172,15 +181,24 @@ class Segmenter:
                 "read it with images.read_image"
             )
         key = array_sha(image)
+        if kept := self._kept(key):
+            return kept
         with self._encoding:
-            if key not in self._predictors:
-                predictor = SamPredictor(self.sam)
-                predictor.set_image(image)
+            if kept := self._kept(key):
+                return kept
+            predictor = SamPredictor(self.sam)
+            predictor.set_image(image)
+            with self._looking:
                 self._predictors[key] = predictor
-                while len(self._predictors) > self._keep_images:
+                if len(self._predictors) > self._keep_images:
                     self._predictors.popitem(last=False)
-            self._predictors.move_to_end(key)
-            return self._predictors[key]
+            return predictor
+
+    def _kept(self, key: str) -> SamPredictor | None:
+        with self._looking:
+            if key in self._predictors:
+                self._predictors.move_to_end(key)
+            return self._predictors.get(key)
 
     def _frame(self) -> tuple[int, int]:
         """Longest side of the model's input and of its masks, in pixels."""
@@ -329,38 +347,6 @@ def _distinct(masks: torch.Tensor, iou: torch.Tensor, settings: ProposalSettings
         if not kept or overlap[i, kept].max() <= settings.mask_nms_thresh:
             kept.append(i)
     return order[kept]
-
-
-def _check_points(
-    image: np.ndarray, points_xy: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    points = np.asarray(points_xy, np.float32).reshape(-1, 2)
-    labels = np.asarray(labels, np.int32).reshape(-1)
-    if len(points) != len(labels):
-        raise ValueError(f"each point needs one label, got {len(points)} and {len(labels)}")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels must be 1 (on the object) or 0 (off it), got {labels.tolist()}")
-    size = np.array(image.shape[1::-1])
-    if not ((points >= 0) & (points < size)).all():
-        raise ValueError(
-            f"points must lie inside the {size[0]}x{size[1]} image, got {points.tolist()}"
-        )
-    return points, labels
-
-
-def _check_box(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """The box as xyxy float32, last pixel included."""
-    x, y, width, height = box
-    if (
-        min(x, y) < 0
-        or min(width, height) < 1
-        or x + width > image.shape[1]
-        or (y + height > image.shape[0])
-    ):
-        raise ValueError(
-            f"box_xywh must lie inside the {image.shape[1]}x{image.shape[0]} image, got {box}"
-        )
-    return np.array([x, y, x + width - 1, y + height - 1], np.float32)
 
 
 def load_sam(kind: SamKind, checkpoint: str | os.PathLike[str], device: str = "cpu") -> Segmenter:

@@ -205,6 +205,18 @@ def test_growing_changes_the_mask_by_pixels(page: Page) -> None:
     assert page.worker.wait(60)
 
 
+def test_asking_twice_for_a_fill_makes_one_try(page: Page) -> None:
+    sample = page.prepared()
+    row = page.store.sample(sample)
+    page.post(f"samples/{sample}/choose", {"seen": row.version, "index": 1})
+    for _ in range(3):
+        assert page.post(f"samples/{sample}/fill").status_code == 202
+    assert page.worker.wait(60)
+    page.post(f"samples/{sample}/fill")
+    assert page.worker.wait(60)
+    assert len(page.store.sample(sample).tries) == 1
+
+
 def test_refining_adds_a_try_and_picks_it(page: Page) -> None:
     sample = page.prepared()
     form = {"prompt": "soft snow", "steps": 5, "seed": 3, "strength": 0.9}
@@ -232,7 +244,9 @@ def test_a_fill_that_came_meanwhile_stops_an_accept(page: Page) -> None:
     seen = page.store.sample(sample).version
     page.post(f"samples/{sample}/refine", {"prompt": "grass"})
     assert page.worker.wait(60)
-    assert page.post(f"samples/{sample}/accept", {"seen": seen}).status_code == 409
+    answer = page.post(f"samples/{sample}/accept", {"seen": seen})
+    assert answer.status_code == 409
+    assert "new background" in answer.json()["words"]
 
 
 def test_a_stale_write_is_refused_with_both_versions_shown(page: Page) -> None:
@@ -246,6 +260,13 @@ def test_a_stale_write_is_refused_with_both_versions_shown(page: Page) -> None:
     assert body["mine"] == seen
     assert body["sample"]["version"] == seen + 1
     assert page.store.sample(sample).state == "prepared"
+
+
+def test_a_version_that_never_was_is_refused(page: Page) -> None:
+    sample = page.prepared()
+    before = page.store.sample(sample).version
+    assert page.post(f"samples/{sample}/grow", {"seen": before + 5, "px": 1}).status_code == 409
+    assert page.store.sample(sample).version == before
 
 
 def test_dropped_images_are_taken_in_once(page: Page) -> None:

@@ -51,6 +51,14 @@ class TestScores:
         alone = [ranker(image, [p], "cherry")[0] for p in proposals]
         assert ranker(image, proposals, "cherry") == pytest.approx(alone, abs=1e-5)
 
+    def test_a_score_is_the_mean_of_both_views(self, scene):
+        image, proposals = scene
+        ranker, labels = disc_ranker(), disc_ranker().labels("owl")
+        blurred, grey = crop_views(image, [p.mask for p in proposals], ranker.resolution)
+        each = [ranker.probabilities(list(views), labels)[:, 0] for views in (blurred, grey)]
+        assert np.abs(each[0] - each[1]).max() > 1e-4  # the views differ
+        assert ranker(image, proposals, "owl") == pytest.approx(np.mean(each, 0), abs=1e-6)
+
     def test_all_masks_go_through_the_model_together(self, scene):
         image, proposals = scene
         ranker, batches = disc_ranker(), []
@@ -200,6 +208,12 @@ class TestOrder:
 
     def test_a_larger_mask_elsewhere_is_not_a_whole(self):
         assert order([proposal(self.head), proposal(self.scene)], np.array([0.93, 0.91])) == [0, 1]
+
+    def test_of_two_that_are_nearly_the_same_the_better_stays_first(self):
+        slightly_less = self.cat.copy()
+        slightly_less[10] = False
+        twins = [proposal(self.cat), proposal(slightly_less)]
+        assert order(twins, np.array([0.93, 0.92])) == [0, 1]
 
     def test_predicted_iou_settles_equal_scores(self):
         rivals = [proposal(self.head, 0.5), proposal(self.scene, 0.9)]

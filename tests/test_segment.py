@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -235,6 +236,27 @@ class TestEmbeddings:
         assert count() == 3
         segmenter.click(images[1], [[40, 34]], [1])
         assert count() == 4
+
+    def test_a_click_on_a_kept_image_does_not_wait_for_another_to_be_encoded(self, picture):
+        segmenter = disc_segmenter()
+        segmenter.click(picture[0], [[40, 34]], [1])
+        started, go_on = threading.Event(), threading.Event()
+
+        def encode_slowly(*_):
+            started.set()
+            assert go_on.wait(30)
+
+        hook = segmenter.sam.image_encoder.register_forward_pre_hook(encode_slowly)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(segmenter.click, np.roll(picture[0], 5, axis=1), [[40, 34]], [1])
+            try:
+                assert started.wait(30)
+                assert segmenter.click(picture[0], [[40, 34]], [1])
+                assert not other.done()
+            finally:
+                go_on.set()
+                hook.remove()
+            assert other.result()
 
     def test_threads_get_the_answers_of_their_own_images(self):
         cases = [draw(("lime", x, 32, 12)) for x in (16, 30, 46)] * 8

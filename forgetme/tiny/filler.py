@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=2000, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
+SETTINGS = TrainSettings(steps=2200, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
 SIZE = 256
 DETAIL = 64  # channels at a quarter of the size
 WIDTH = 128  # channels at an eighth

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
     average = torch.optim.swa_utils.AveragedModel(
         model,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema),
+        multi_avg_fn=_ema(settings.ema),
         use_buffers=True,
     )
     first, spent = 0, 0.0
@@ -139,6 +139,20 @@ def fit(
     record = {"settings": asdict(settings), "step": max(first, step + 1), "seconds": seconds}
     (folder / "run.json").write_text(json.dumps(record, indent=1))
     return average.module.eval()
+
+
+def _ema(decay: float) -> Callable:
+    """Exponential average whose memory grows with the run, so that first weights fade at once."""
+
+    def update(average: Sequence, current: Sequence, count: torch.Tensor) -> None:
+        share = 1 - min(decay, (1 + float(count)) / (10 + float(count)))
+        for old, new in zip(average, current, strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, share)
+            else:
+                old.copy_(new)
+
+    return update
 
 
 def rate(step: int, settings: TrainSettings) -> float:

@@ -15,7 +15,7 @@ from forgetme.scenes import BACKGROUNDS, CONCEPTS
 from forgetme.tiny.bank import SceneBank, read_cifar, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=4500, batch=96, lr=2e-3, warmup=100, weight_decay=0.05)
+SETTINGS = TrainSettings(steps=3200, batch=96, lr=2e-3, warmup=100, weight_decay=0.05)
 SIZE = 64  # pixels a side of the crops that the ranker sees
 CONTEXT = 16  # tokens of a prompt
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of pixels, OpenAI CLIP's

@@ -14,7 +14,7 @@ from forgetme.segment import build_sam
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=4000, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
+SETTINGS = TrainSettings(steps=3500, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
 SIZE = 256  # pixels a side of the model's input
 LOW = 64  # pixels a side of its masks
 PROMPTS = 4  # clicked objects an image
@@ -34,9 +34,10 @@ CONFIG = {
     "iou_head_hidden_dim": 128,
     "mask_in_chans": 16,
     "points_per_side": 16,
-    "pred_iou_thresh": 0.5,
-    "stability_score_thresh": 0.6,
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.0,
     "box_nms_thresh": 0.8,
+    "mask_nms_thresh": 0.85,
     "min_mask_region_area": 12,
 }
 

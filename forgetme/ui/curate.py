@@ -147,7 +147,7 @@ def _add_reads(routes: APIRouter, review: Review, worker: Worker) -> None:
 
     @routes.get("/samples/{sample_id}")
     def sample(sample_id: SampleId) -> Json:
-        return _shown(review, worker, store.sample(sample_id))
+        return _shown(review, worker, sample_id)
 
     @routes.get("/samples/{sample_id}/suggestions")
     def suggestions(sample_id: SampleId) -> Json:
@@ -169,7 +169,7 @@ def _add_reads(routes: APIRouter, review: Review, worker: Worker) -> None:
             "counts": store.counts(concept or None),
             "concepts": store.concepts(),
             "rows": [
-                views.summary(store.sample(one)) | _work_on(worker, one)
+                _work_on(worker, one) | views.summary(store.sample(one))  # in this order
                 for one in ids.split(",")
                 if one
             ],
@@ -178,8 +178,9 @@ def _add_reads(routes: APIRouter, review: Review, worker: Worker) -> None:
 
 def _add_acts(routes: APIRouter, review: Review, worker: Worker) -> None:
     def act(sample_id: str, name: str, seen: int | None, *arguments: Any) -> Json:
-        row = _over_the_machine(review, sample_id, name, seen, *arguments)
-        return {"sample": _shown(review, worker, row), "saved": _clock(), "last": _last_ten(review)}
+        _over_the_machine(review, sample_id, name, seen, *arguments)
+        shown = _shown(review, worker, sample_id)
+        return {"sample": shown, "saved": _clock(), "last": _last_ten(review)}
 
     @routes.post("/samples/{sample_id}/choose")
     def choose(sample_id: SampleId, body: Choice) -> Json:
@@ -228,15 +229,15 @@ def _add_acts(routes: APIRouter, review: Review, worker: Worker) -> None:
     @routes.post("/undo")
     def undo(body: Undo) -> Json:
         row = review.undo(body.sample_id)
-        shown = None if row is None else _shown(review, worker, row)
+        shown = None if row is None else _shown(review, worker, row.id)
         return {"sample": shown, "saved": _clock(), "last": _last_ten(review)}
 
 
 def _add_work(routes: APIRouter, review: Review, worker: Worker) -> None:
     def submit(kind: Any, sample_id: str, **arguments: Any) -> Json:
-        row = review.store.sample(sample_id)
+        review.store.sample(sample_id)  # there must be one
         worker.submit(kind, sample_id, by=review.by, **arguments)
-        return {"sample": _shown(review, worker, row)}
+        return {"sample": _shown(review, worker, sample_id)}
 
     @routes.post("/samples/{sample_id}/prepare", status_code=202)
     def prepare(sample_id: SampleId, body: Body) -> Json:
@@ -244,6 +245,10 @@ def _add_work(routes: APIRouter, review: Review, worker: Worker) -> None:
 
     @routes.post("/samples/{sample_id}/fill", status_code=202)
     def fill(sample_id: SampleId, body: Body) -> Json:
+        # The page asks whenever it sees a mask without a fill; one answer is enough.
+        under_way = worker.busy(sample_id) == "fill"
+        if under_way or review.store.sample(sample_id).tries:
+            return {"sample": _shown(review, worker, sample_id)}
         return submit("fill", sample_id)
 
     @routes.post("/samples/{sample_id}/ask", status_code=202)
@@ -285,7 +290,7 @@ def _add_intake(routes: APIRouter, review: Review, worker: Worker) -> None:
             source=f"dropped in: {name}",
             notes=read.notes,
         )
-        return {"sample": _shown(review, worker, row), "saved": _clock()}
+        return {"sample": _shown(review, worker, row.id), "saved": _clock()}
 
 
 def _over_the_machine(
@@ -298,15 +303,21 @@ def _over_the_machine(
     act: Callable[..., SampleRow] = getattr(review, name)
     try:
         return act(sample_id, *arguments, seen=seen)
-    except StaleVersionError:
-        since = [one for one in review.store.events(sample_id) if one.version > (seen or 0)]
-        if name == "accept" or any(one.kind not in MACHINE for one in since):
+    except StaleVersionError as error:
+        if name == "accept" or not machine_only(review, sample_id, error.mine):
             raise
-        return act(sample_id, *arguments, seen=since[-1].version)
+        return act(sample_id, *arguments, seen=error.theirs.version)
 
 
-def _shown(review: Review, worker: Worker, row: SampleRow) -> Json:
-    return views.detail(review, row) | _work_on(worker, row.id)
+def machine_only(review: Review, sample_id: str, seen: int) -> bool:
+    """Tells whether all that happened to a sample since version `seen` is the machine's work."""
+    since = [one for one in review.store.events(sample_id) if one.version > seen]
+    return bool(since) and all(one.kind in MACHINE for one in since)
+
+
+def _shown(review: Review, worker: Worker, sample_id: str) -> Json:
+    work = _work_on(worker, sample_id)  # first: what ended before is in the row, then
+    return views.detail(review, review.store.sample(sample_id)) | work
 
 
 def _work_on(worker: Worker, sample_id: str) -> Json:

@@ -142,8 +142,12 @@ def _speak_plainly(app: FastAPI, review: Review) -> None:
     @app.exception_handler(StaleVersionError)
     def stale(request: Request, error: StaleVersionError) -> JSONResponse:
         row = error.theirs
-        who = f" by {row.decided_by}" if row.decided_by else ""
-        words = f"Someone else changed this: it is {row.state}{who} in the store. Look again."
+        if curate.machine_only(review, row.id, error.mine):
+            words = "A new background came while you decided. Look at it, then decide again."
+        elif row.decided_by:
+            words = f"Someone else changed this: it is {row.state}, by {row.decided_by}."
+        else:
+            words = "Someone else changed this while you looked at it. Look again, then decide."
         return answer(409, "stale", words, mine=error.mine, sample=views.detail(review, row))
 
     @app.exception_handler(ForgetmeError)

@@ -14,6 +14,10 @@ export function isDecided(row) {
   return DECIDED.includes(row?.state);
 }
 
+function isUnfilled(row) {
+  return row.state === "prepared" && !Number.isFinite(row.d);
+}
+
 export class Worklist {
   constructor() {
     this.rows = [];
@@ -74,7 +78,7 @@ export class Worklist {
   /** The shown sample, those after it, and those still to be prepared: what may change soon. */
   near() {
     const shown = this.rows.slice(Math.max(0, this.index), this.index + 1 + NEAR);
-    const pending = this.rows.filter((row) => row.state === "new").slice(0, PREPARING);
+    const pending = this.rows.filter((row) => row.state === "new" || isUnfilled(row)).slice(0, PREPARING);
     return [...new Set([...shown, ...pending].map((row) => row.id))];
   }
 
