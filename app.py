@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         help="folder or PostgreSQL URL with everything you decide (default: ./forgetme-store)",
     )
     parser.add_argument(
+        "--blobs", metavar="DIR", help="folder of the images of a store on PostgreSQL"
+    )
+    parser.add_argument(
         "--images", type=Path, metavar="DIR", help="take in this folder's images; needs --concept"
     )
     parser.add_argument("--concept", metavar="NAME", help="what is to be forgotten in them")
@@ -92,7 +95,7 @@ def _serve(options: argparse.Namespace) -> int:
     from forgetme.work import Worker
 
     by = options.by or _login_name()
-    with Store(options.store) as store:
+    with Store(options.store, blobs=options.blobs) as store:
         review = Review(store, load_models(options.preset), by=by)
         worker = Worker(review)
         app = build(review, worker, any_host=options.allow_network)

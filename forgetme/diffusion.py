@@ -329,8 +329,8 @@ def _load_unet(folder: Path, device: str) -> Any:
 
 
 def _variant(folder: Path) -> str | None:
-    plain = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    return None if plain.is_file() else "fp16"
+    files = [path.name for path in (folder / "unet").glob("diffusion_pytorch_model*.safetensors")]
+    return "fp16" if files and all(".fp16" in name for name in files) else None
 
 
 @contextlib.contextmanager

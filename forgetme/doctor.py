@@ -22,7 +22,7 @@ BUNDLED_FILES = {
     "filler": ("filler.pt",),
     "diffusion": (
         "diffusion/model_index.json",
-        "diffusion/unet/diffusion_pytorch_model.safetensors",
+        "diffusion/unet/config.json",
         "diffusion/vae/diffusion_pytorch_model.safetensors",
         "diffusion/text_encoder/model.safetensors",
     ),

@@ -7,11 +7,15 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell runs behind
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit it; Ctrl-C works
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"  # photos made by others; not part of the project

@@ -498,4 +498,5 @@ def test_the_bundled_models_select_drawn_cats(store, tmp_path):
         iou(store.get_mask(row.mask_sha), read_mask(tmp_path / "mask" / f"{row.name}.png"))
         for row in store.samples(state="prepared")
     ]
-    assert np.mean(overlaps) >= 0.75
+    # `tiny check` holds the models to their bounds; this notices that they are wired wrongly
+    assert np.mean(overlaps) >= 0.5

@@ -29,7 +29,7 @@ CROP = 64  # the autoencoder is convolutional, so it learns on quarter pictures
 CONTEXT = 16  # tokens of a prompt
 OBJECTS = (1, 1, 0, 1, 2)  # objects of scene i: mostly one, for a clear link of word and shape
 VAE_SETTINGS = TrainSettings(steps=2000, batch=16, lr=1.5e-3, warmup=100, weight_decay=0.0)
-SETTINGS = TrainSettings(steps=1800, batch=32, lr=6e-4, warmup=200, ema=0.999)
+SETTINGS = TrainSettings(steps=1655, batch=32, lr=6e-4, warmup=200, ema=0.999)
 UNCONDITIONAL = 0.1  # share of captions dropped, for classifier-free guidance
 MIN_SNR = 5.0
 SCHEDULE = {
@@ -168,7 +168,9 @@ def train(
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipe.to(torch.float16).save_pretrained(out / "diffusion", max_shard_size="15MB")
+    pipe.to(torch.float16)
+    pipe.text_encoder.float()  # transformers would open it as float16, diffusers the rest as 32
+    pipe.save_pretrained(out / "diffusion", max_shard_size="15MB")
     count = {"vae": sum(p.numel() for p in vae.parameters())}
     return {**count, "unet": sum(p.numel() for p in model.parameters())}
 

@@ -24,6 +24,7 @@ export class Refine {
     this.negative = h("input", {
       type: "text", maxlength: 500, "data-test": "negative", autocomplete: "off",
     });
+    this.negative.addEventListener("input", () => (this.negativeEdited = true));
     this.strength = numberInput("strength", 0.1, 1, 0.05);
     this.steps = numberInput("steps", 1, 100, 1);
     this.seed = numberInput("seed", 0, MAX_SEED, 1);
@@ -68,6 +69,7 @@ export class Refine {
     this.prompt.value = defaults.prompt;
     this.prompt.placeholder = PLACEHOLDER;
     this.negative.value = defaults.negative_prompt;
+    this.negativeEdited = false;
     this.strength.value = defaults.strength;
     this.steps.value = defaults.steps;
     this.guidance = defaults.guidance;
@@ -78,7 +80,7 @@ export class Refine {
 
   suggest(prompts, defaults) {
     if (defaults.prompt) this.prompt.placeholder = defaults.prompt; // what an empty prompt stands for
-    if (!this.negative.value) this.negative.value = defaults.negative_prompt;
+    if (!this.negative.value && !this.negativeEdited) this.negative.value = defaults.negative_prompt;
     this.chips.replaceChildren(
       ...prompts.map((prompt) => h("button", {
         type: "button", class: "fm-chip",
