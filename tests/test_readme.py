@@ -162,10 +162,7 @@ def tiny_card_part() -> str:
         return "*Not measured yet.*\n"
     from forgetme.tiny.card import tables
 
-    card = json.loads(path.read_text(encoding="utf-8"))
-    _, _, text = tables(card).partition("\n\n")  # README has a heading of its own
-    facts = [card[name] for name in ("machine", "date") if card.get(name)]
-    return f"{text.rstrip()}\n\nMeasured on: {'; '.join(facts)}.\n"
+    return tables(json.loads(path.read_text(encoding="utf-8")))
 
 
 def benchmarks_part() -> str:

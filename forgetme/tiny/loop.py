@@ -109,7 +109,7 @@ def fit(
         os.replace(path.with_suffix(".tmp"), path)
 
     started = saved = time.monotonic()
-    step = first
+    step = first - 1
     for step in range(first, settings.steps):
         optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = rate(step, settings)
         torch.manual_seed(settings.seed * 1_000_003 + step)
@@ -136,7 +136,7 @@ def fit(
     if first < settings.steps:
         save(step + 1)
     seconds = spent + time.monotonic() - started
-    record = {"settings": asdict(settings), "step": max(first, step + 1), "seconds": seconds}
+    record = {"settings": asdict(settings), "step": step + 1, "seconds": seconds}
     (folder / "run.json").write_text(json.dumps(record, indent=1))
     return average.module.eval()
 
