@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from forgetme import cli, doctor, models, weights
+from forgetme.cli import curation, frame
 from forgetme.entangled import entangled_d
 from forgetme.images import png_bytes, read_image, read_mask
 from forgetme.settings import Settings
@@ -96,8 +97,8 @@ def test_an_error_is_one_line_on_stderr_and_exits_1(tmp_path):
 
 
 def test_choices_and_defaults_are_those_of_the_library():
-    assert get_args(cli.Preset) == get_args(models.Preset)
-    assert Settings() == cli.DEFAULTS
+    assert get_args(frame.Preset) == get_args(models.Preset)
+    assert Settings() == curation.DEFAULTS
 
 
 # ---------------------------------------------------------------- scenes

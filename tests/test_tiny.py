@@ -92,7 +92,7 @@ def test_trained_segmenter_opens_as_a_sam(work, tmp_path):
 
 
 def test_batched_decoder_equals_segment_anythings_own(work):
-    from forgetme.segment import build_sam
+    from forgetme.sam import build_sam
     from forgetme.tiny import segmenter
 
     torch.manual_seed(0)

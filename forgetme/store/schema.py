@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0001"  # head of migrations/versions
+SCHEMA = "0004"  # head of migrations/versions
 
 metadata = MetaData()
 

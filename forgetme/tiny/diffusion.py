@@ -29,8 +29,9 @@ CROP = 64  # the autoencoder is convolutional, so it learns on quarter pictures
 CONTEXT = 16  # tokens of a prompt
 OBJECTS = (1, 1, 0, 1, 2)  # objects of scene i: mostly one, for a clear link of word and shape
 VAE_SETTINGS = TrainSettings(steps=2000, batch=16, lr=1.5e-3, warmup=100, weight_decay=0.0)
-SETTINGS = TrainSettings(steps=1655, batch=32, lr=6e-4, warmup=200, ema=0.999)
+SETTINGS = TrainSettings(steps=8500, batch=32, lr=6e-4, warmup=200, ema=0.999)
 UNCONDITIONAL = 0.1  # share of captions dropped, for classifier-free guidance
+PLAIN = 0.3  # share of captions that name the one object alone
 MIN_SNR = 5.0
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -130,6 +131,12 @@ def build_text(tokenizer) -> CLIPTextModel:  # noqa: ANN001 (transformers is typ
 def to_unit(images: np.ndarray) -> torch.Tensor:
     """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in [-1, 1]."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def plain_caption(concepts: np.ndarray, caption: str) -> str:
+    """The prompt people write first, where a scene (concepts (4,), -1 = none) has one object."""
+    present = concepts[concepts >= 0]
+    return f"a photo of a {CONCEPTS[present[0]]}" if len(present) == 1 else caption
 
 
 def train(
@@ -244,7 +251,7 @@ def train_unet(
     words = sorted({w for text in bank.captions for w in text.lower().replace(",", " ").split()})
     tokenizer = build_tokenizer([*words, *CONCEPTS, *BACKGROUNDS, "empty", "photo"], CONTEXT)
     ids = tokenizer(
-        ["", *bank.captions],
+        ["", *bank.captions, *map(plain_caption, bank.concepts, bank.captions)],
         padding="max_length",
         max_length=CONTEXT,
         truncation=True,
@@ -267,11 +274,10 @@ def train_unet(
             latents = encode(bank, vae, device)
         rows = torch.from_numpy(rng.integers(0, len(latents), settings.batch))
         z = latents[rows].float().to(device)  # (B, 4, 16, 16)
-        caption = torch.where(
-            torch.from_numpy(rng.random(settings.batch)) < UNCONDITIONAL,
-            0,
-            1 + rows % len(bank.images),
-        )
+        kind = torch.from_numpy(rng.random(settings.batch))
+        caption = 1 + rows % len(bank.images)
+        caption = torch.where(kind > 1 - PLAIN, caption + len(bank.images), caption)
+        caption = torch.where(kind < UNCONDITIONAL, 0, caption)
         t = torch.from_numpy(rng.integers(0, len(alpha_bar), settings.batch)).to(device)
         eps = torch.randn(z.shape).to(device)
         a = alpha_bar[t].view(-1, 1, 1, 1)

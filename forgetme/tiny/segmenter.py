@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -10,19 +11,20 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from forgetme.segment import build_sam
+from forgetme.sam import build_sam, mask_logits
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=3500, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
+SETTINGS = TrainSettings(steps=5000, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
 SIZE = 256  # pixels a side of the model's input
 LOW = 64  # pixels a side of its masks
 PROMPTS = 4  # clicked objects an image
 CONFIG = {
     "image_size": SIZE,
     "patch_size": 16,
+    "stem": [32, 64, 128],
     "embed_dim": 192,
-    "depth": 8,
+    "depth": 4,
     "num_heads": 6,
     "global_attn_indexes": [],
     "window_size": 0,
@@ -51,7 +53,7 @@ class Pictures:
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, bool]:
         """One picture; `known`: id 0 is truly background (photos hold unlabelled things)."""
-        if self.photos and rng.random() < 0.5:
+        if self.photos and rng.random() < 0.4:
             image, ids = self._photo(rng)
             known = False
         else:
@@ -164,6 +166,43 @@ def error_point(rng: np.random.Generator, wrong: np.ndarray) -> tuple[int, int] 
     return int(xs[i]), int(ys[i])
 
 
+def error_clicks(
+    rng: np.random.Generator, truth: np.ndarray, ours: Sequence[np.ndarray], wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The next click on each of N masks: in its largest error, positive where object is missing.
+
+    Returns:
+        points (N, 1, 2) float32 at pixel centres and labels (N, 1): 1, 0, or -1 for no click.
+    """
+    points = np.zeros((len(truth), 1, 2), np.float32)
+    labels = -np.ones((len(truth), 1), np.int64)
+    for n in np.flatnonzero(wanted):
+        missing, surplus = truth[n] & ~ours[n], ours[n] & ~truth[n]
+        label = int(missing.sum() >= surplus.sum())
+        point = error_point(rng, missing if label else surplus)
+        if point is not None:
+            points[n, 0], labels[n, 0] = np.array(point) + 0.5, label
+    return points, labels
+
+
+def roughen(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+    """A mask as a hurried hand would draw it: too large, too small, shifted, or cut off."""
+    kind, px = rng.integers(4), int(rng.integers(2, 10))
+    if kind == 0:
+        return cv2.dilate(mask.view(np.uint8), np.ones((px, px), np.uint8)) > 0
+    if kind == 1:
+        return cv2.erode(mask.view(np.uint8), np.ones((px, px), np.uint8)) > 0
+    if kind == 2:
+        return np.roll(mask, rng.integers(-px, px + 1, 2), (0, 1))
+    ys, xs = np.nonzero(mask)
+    if not len(xs):
+        return mask
+    i = rng.integers(len(xs))
+    turn = rng.uniform(0, 2 * np.pi)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    return mask & ((x - xs[i]) * np.cos(turn) + (y - ys[i]) * np.sin(turn) > 0)
+
+
 def first_prompts(
     rng: np.random.Generator, ids: np.ndarray, known: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -243,8 +282,13 @@ def train(
         count = is_object.sum().clamp(min=1)
         with autocast(device):
             embeddings = sam.image_encoder(pixels)
-        use_box = rng.random() < 0.15
-        previous, total, values = None, 0.0, {}
+        start = rng.random()
+        use_box, previous, total, values = start < 0.15, None, 0.0, {}
+        if start > 0.85:  # mend a rough mask, as a curator does
+            rough = [roughen(rng, mask) for mask in masks]
+            previous = torch.from_numpy(np.stack([mask_logits(one, LOW) for one in rough]))
+            previous = previous.to(device)
+            points, labels = error_clicks(rng, masks, rough, is_object.cpu().numpy())
         turns = int(rng.choice([1, 2, 3], p=[0.4, 0.35, 0.25]))
         for turn in range(turns):
             with autocast(device):
@@ -277,17 +321,8 @@ def train(
                 break
             previous = chosen
             ours = torch.nn.functional.interpolate(chosen, (SIZE, SIZE), mode="bilinear")[:, 0] > 0
-            ours = ours.cpu().numpy()
-            extra, kind = np.zeros((len(masks), 1, 2)), -np.ones((len(masks), 1), np.int64)
-            for n in range(len(masks)):
-                if is_object[n]:
-                    missing, surplus = masks[n] & ~ours[n], ours[n] & ~masks[n]
-                    label = int(missing.sum() >= surplus.sum())
-                    point = error_point(rng, missing if label else surplus)
-                    if point is not None:
-                        extra[n, 0], kind[n, 0] = np.array(point) + 0.5, label
-            points = np.concatenate([points, extra.astype(np.float32)], 1).astype(np.float32)
-            labels = np.concatenate([labels, kind], 1)
+            extra, kind = error_clicks(rng, masks, ours.cpu().numpy(), is_object.cpu().numpy())
+            points, labels = np.concatenate([points, extra], 1), np.concatenate([labels, kind], 1)
         return total, {k: round(v, 3) for k, v in values.items()}
 
     trained = fit(sam, loss_fn, settings, work / "segmenter", minutes=minutes)

@@ -62,6 +62,7 @@ def build(review: Review, worker: Worker, *, any_host: bool = False) -> guard.Gu
     import gradio as gr
 
     app = FastAPI(title="ForgetMe", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.review, app.state.worker = review, worker
     app.mount("/forgetme/static", _Static(directory=STATIC), name="static")
     ours = {"dependencies": [Depends(_marked)], "prefix": "/forgetme"}
     app.include_router(curate.router(review, worker), **ours)

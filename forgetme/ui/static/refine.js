@@ -80,7 +80,8 @@ export class Refine {
 
   suggest(prompts, defaults) {
     if (defaults.prompt) this.prompt.placeholder = defaults.prompt; // what an empty prompt stands for
-    if (!this.negative.value && !this.negativeEdited) this.negative.value = defaults.negative_prompt;
+    const untouched = !this.negativeEdited && document.activeElement !== this.negative;
+    if (!this.negative.value && untouched) this.negative.value = defaults.negative_prompt;
     this.chips.replaceChildren(
       ...prompts.map((prompt) => h("button", {
         type: "button", class: "fm-chip",
