@@ -1,0 +1,121 @@
+"""The layers that a run learns from: accepted samples of a store, or a folder of four layers."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from forgetme.errors import ForgetmeError
+from forgetme.images import array_sha, read_image, read_mask
+from forgetme.store import Store
+
+LAYERS = ("original", "background", "mask")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One quadruple by its files; `caption` may be ""."""
+
+    name: str
+    original: Path
+    background: Path
+    mask: Path
+    caption: str = ""
+
+
+def items_of_store(store: Store, concept: str) -> list[Item]:
+    """Returns the accepted samples of a concept, in the order of import.
+
+    Raises:
+        ForgetmeError: none is accepted.
+    """
+    rows = store.samples(state="accepted", concept=concept, limit=None, light=True)
+    items = [
+        Item(
+            row.name,
+            store.blob_path(row.image_sha),
+            store.blob_path(row.tries[row.picked_try]["image_sha"]),
+            store.blob_path(row.mask_sha),
+            row.caption,
+        )
+        for row in rows
+    ]
+    if not items:
+        raise ForgetmeError(
+            f"the store has no accepted sample of {concept!r}; accept some first, "
+            "or name a folder with --data"
+        )
+    return items
+
+
+def items_of_folder(folder: Path) -> list[Item]:
+    """Returns the quadruples of a folder with `original/ background/ mask/`, by stem.
+
+    Captions come from `index.csv` (columns name or file, caption) or `metadata.jsonl` where there
+    is one.
+
+    Raises:
+        ForgetmeError: a layer is missing, or no stem is in all three.
+    """
+    stems: dict[str, dict[str, Path]] = {}
+    for layer in LAYERS:
+        if not (folder / layer).is_dir():
+            raise ForgetmeError(
+                f"{folder} has no folder {layer}/; a dataset has {', '.join(LAYERS)}, "
+                "as `python -m forgetme export` and `scenes` write it"
+            )
+        for path in sorted((folder / layer).iterdir()):
+            stems.setdefault(path.stem, {})[layer] = path
+    captions = _captions(folder)
+    items = [
+        Item(stem, *(found[layer] for layer in LAYERS), captions.get(stem, ""))
+        for stem, found in sorted(stems.items())
+        if len(found) == len(LAYERS)
+    ]
+    if not items:
+        raise ForgetmeError(f"{folder}: no file name is in all of {', '.join(LAYERS)}")
+    return items
+
+
+def _captions(folder: Path) -> dict[str, str]:
+    index, metadata = folder / "index.csv", folder / "metadata.jsonl"
+    if index.is_file():
+        with index.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    elif metadata.is_file():
+        lines = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
+    else:
+        return {}
+    captions = {}
+    for line in lines:
+        name = next(
+            (line[key] for key in ("name", "stem", "file_name", "original") if line.get(key)), ""
+        )
+        captions[Path(name).stem] = line.get("caption") or ""
+    return captions
+
+
+def fingerprint(items: list[Item]) -> str:
+    """Names the data of a run: equal pixels in equal order, equal name (16 hex digits)."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(array_sha(read_image(item.original)).encode())
+        digest.update(array_sha(read_image(item.background)).encode())
+        digest.update(np.packbits(read_mask(item.mask)).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def square(image: np.ndarray, side: int) -> np.ndarray:
+    """Cuts the middle square of an image (H, W, 3) and scales it to `side` pixels."""
+    height, width = image.shape[:2]
+    edge = min(height, width)
+    y, x = (height - edge) // 2, (width - edge) // 2
+    part = image[y : y + edge, x : x + edge]
+    how = cv2.INTER_AREA if edge > side else cv2.INTER_CUBIC
+    return cv2.resize(part, (side, side), interpolation=how)

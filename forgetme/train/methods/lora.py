@@ -1,0 +1,43 @@
+"""LoRA on the backgrounds: the concept's prompt comes to mean the scene without it.
+
+**Source**: ForgetMe, section 4.2. The loss is the ordinary denoising loss on the background layer
+with one constant prompt. The `retain` term is ours (weight 0 is the paper): without it unrelated
+prompts drift, since nothing holds them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from forgetme.train.method import Batch, Method, Terms
+
+if TYPE_CHECKING:
+    from forgetme.train.context import Context
+
+
+def loss(ctx: Context, batch: Batch) -> Terms:
+    """MSE(e(z_t of the background, prompt), eps), and the same on what must stay."""
+    z_t = ctx.add_noise(batch.background, batch.eps, batch.t)
+    terms = {
+        "forget": ctx.mse(
+            ctx.student(z_t, batch.t, ctx.prompt), ctx.goal(batch.background, batch.eps, batch.t)
+        )
+    }
+    if ctx.option("retain"):
+        terms["retain"] = ctx.option("retain") * ctx.denoise_retain(batch)
+    return terms
+
+
+METHOD = Method(
+    name="lora",
+    words="LoRA on the backgrounds: the prompt comes to mean the scene without the concept.",
+    source="ForgetMe, section 4.2",
+    loss=loss,
+    needs=frozenset({"background"}),
+    trains=("lora", "kv", "cross-attention", "full"),
+    options={"retain": (0.0, "weight of the denoising loss on what must stay; the paper has none")},
+    presets={
+        "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
+        "tiny": {"steps": 300, "lr": 1e-3, "batch": 16, "rank": 16, "options": {"retain": 1.0}},
+    },
+)

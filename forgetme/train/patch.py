@@ -1,0 +1,192 @@
+"""The result of a run: what was changed, in one small folder that any pipeline can wear.
+
+A folder holds `patch.json` (base model, method, settings, data, seed, versions, scores) and one
+safetensors file: LoRA matrices in diffusers' own keys, or the differences W - W0 of the weights
+that changed. Worn at a scale s a weight is W0 + s (W - W0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from forgetme.errors import ForgetmeError, MissingModelError
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that load_lora_weights looks for
+DELTA_FILE = "patch.safetensors"
+RECORD = "patch.json"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch on disk.
+
+    Attributes:
+        folder: where it is.
+        record: its `patch.json`.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether it is LoRA matrices, which `pipe.load_lora_weights(folder)` takes as they are."""
+        return self.record["trains"] == "lora"
+
+    @property
+    def name(self) -> str:
+        """A name for this patch's content, fit for an adapter."""
+        digest = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()[:8]
+        return f"{self.record['method']}_{digest}"
+
+
+def read_patch(folder: str | Path) -> Patch:
+    """Opens a patch folder, or the folder of the run that made it.
+
+    Raises:
+        MissingModelError: there is no patch.
+    """
+    folder = Path(folder)
+    for place in (folder, folder / "patch"):
+        if (place / RECORD).is_file():
+            return Patch(place, json.loads((place / RECORD).read_text(encoding="utf-8")))
+    raise MissingModelError(
+        f"{folder} holds no {RECORD}; make one with: python -m forgetme train METHOD … --out RUN"
+    )
+
+
+def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> Patch:
+    """Writes the LoRA matrices of a U-Net as a patch."""
+    from diffusers import StableDiffusionPipeline
+    from diffusers.utils import convert_state_dict_to_diffusers
+    from peft.utils import get_peft_model_state_dict
+
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    layers = {name: value.float().cpu().contiguous() for name, value in layers.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
+    return _write_record(folder, record)
+
+
+def write_delta(
+    folder: Path,
+    before: dict[str, torch.Tensor],
+    after: dict[str, torch.nn.Parameter],
+    record: dict[str, Any],
+) -> Patch:
+    """Writes the differences of the weights that changed, in float32."""
+    changed = {
+        name: (after[name].detach().cpu().float() - value.cpu().float()).contiguous()
+        for name, value in before.items()
+    }
+    changed = {name: value for name, value in changed.items() if value.any()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(changed, folder / DELTA_FILE)
+    return _write_record(folder, record)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> Patch:
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return Patch(folder, record)
+
+
+class Wardrobe:
+    """The patches that one pipeline wears; taking them off leaves no trace.
+
+    wardrobe = Wardrobe(pipe)
+    wardrobe.wear(read_patch("runs/cat"), scale=0.7)
+    wardrobe.wear(read_patch("runs/dog"))       # they stack
+    wardrobe.take_off()                          # bit for bit as before
+    """
+
+    def __init__(self, pipe: StableDiffusionPipeline) -> None:
+        """Args: the pipeline; its U-Net is changed in place."""
+        self._pipe = pipe
+        self._worn: dict[str, tuple[Patch, float]] = {}
+        self._before: dict[str, torch.Tensor] = {}  # weights that a difference has touched
+        self._loaded: set[str] = set()
+
+    @property
+    def worn(self) -> dict[str, float]:
+        """Scale of each patch that is worn, by its name."""
+        return {name: scale for name, (_, scale) in self._worn.items()}
+
+    def wear(self, patch: Patch, scale: float = 1.0) -> None:
+        """Puts a patch on, or changes the scale of one that is.
+
+        Args:
+            patch: the patch.
+            scale: 0 = no effect, 1 = as trained.
+
+        Raises:
+            ValueError: the scale is not in 0..1.
+            ForgetmeError: the patch is of another model.
+        """
+        if not 0 <= scale <= 1:
+            raise ValueError(f"scale must be between 0 and 1, got {scale}")
+        if patch.is_lora:
+            if patch.name not in self._loaded:
+                self._pipe.load_lora_weights(patch.folder, adapter_name=patch.name)
+                self._loaded.add(patch.name)
+        else:
+            self._check(patch)
+        self._worn[patch.name] = (patch, scale)
+        self._refresh()
+
+    def take_off(self, patch: Patch | None = None) -> None:
+        """Takes a patch off, or all of them."""
+        names = list(self._worn) if patch is None else [patch.name]
+        for name in names:
+            self._worn.pop(name, None)
+        gone = self._loaded & set(names)
+        self._loaded -= gone
+        if gone and not self._loaded:
+            self._pipe.unload_lora_weights()  # takes the adapters' wrapping off, too
+        elif gone:
+            self._pipe.delete_adapters(sorted(gone))
+        self._refresh()
+
+    def _check(self, patch: Patch) -> None:
+        parameters = _parameters(self._pipe)
+        for name, value in load_file(patch.folder / DELTA_FILE).items():
+            if name not in parameters or parameters[name].shape != value.shape:
+                raise ForgetmeError(
+                    f"{patch.folder} changes {name} {tuple(value.shape)}, which this model does "
+                    f"not have; it was made for {patch.record['base']}"
+                )
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        parameters = _parameters(self._pipe)
+        for name, value in self._before.items():
+            parameters[name].copy_(value)
+        self._before = {}
+        for patch, scale in self._worn.values():
+            if patch.is_lora:
+                continue
+            for name, value in load_file(patch.folder / DELTA_FILE).items():
+                parameter = parameters[name]
+                self._before.setdefault(name, parameter.detach().clone())
+                parameter.add_(value.to(parameter.device, parameter.dtype), alpha=scale)
+        adapters = {n: s for n, (patch, s) in self._worn.items() if patch.is_lora}
+        if adapters:
+            self._pipe.set_adapters(list(adapters), list(adapters.values()))
+
+
+def _parameters(pipe: StableDiffusionPipeline) -> dict[str, torch.nn.Parameter]:
+    """The U-Net's own weights by their names without adapters."""
+    return {
+        name.replace(".base_layer.", "."): parameter
+        for name, parameter in pipe.unet.named_parameters()
+        if "lora_" not in name
+    }

@@ -1,0 +1,81 @@
+"""What a run is told: one frozen record that is saved beside its result."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Trains = Literal["lora", "kv", "cross-attention", "no-cross-attention", "full"]
+Precision = Literal["no", "bf16"]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that decides a run's result, apart from its data.
+
+    Attributes:
+        method: name of a method.
+        concept: what is to be forgotten.
+        prompt: the prompt that is made to forget; "" = "a photo of a {concept}".
+        keep: concepts that must stay, the nearest first; probes watch them.
+        retain_pictures: pictures of `keep` that the unchanged model draws, to train on.
+        anchor: the prompt that takes its place, where the method wants one; "" = the empty one.
+        trains: which weights move, see `params.SELECTIONS`.
+        steps: optimizer steps.
+        lr: learning rate of Adam, constant.
+        batch: pictures a step and process.
+        accumulate: batches added up for one step.
+        rank: of the LoRA matrices; their scale is 1.
+        precision: "no" is float32; "bf16" is mixed precision, the weights stay float32.
+        gradient_checkpointing: recompute activations to save memory.
+        clip: largest norm of the gradient; 0 = off.
+        seed: of the initial LoRA weights, the data's order, times and noise.
+        probe_every: steps between probes of forgetting and keeping; 0 = only at the ends.
+        save_every: steps between checkpoints.
+        options: the method's own numbers, see its `defaults`.
+    """
+
+    method: str
+    concept: str
+    prompt: str = ""
+    anchor: str = ""
+    keep: tuple[str, ...] = ()
+    retain_pictures: int = 0
+    trains: Trains = "lora"
+    steps: int = 500
+    lr: float = 1e-4
+    batch: int = 1
+    accumulate: int = 1
+    rank: int = 4
+    precision: Precision = "no"
+    gradient_checkpointing: bool = False
+    clip: float = 1.0
+    seed: int = 0
+    probe_every: int = 100
+    save_every: int = 100
+    options: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses values that no run can have."""
+        for name, least in (("steps", 1), ("batch", 1), ("accumulate", 1), ("rank", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.concept in self.keep:
+            raise ValueError(f"{self.concept!r} cannot be forgotten and kept; take it out of keep")
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, got {self.lr}")
+        if self.trains not in get_args(Trains):
+            known = ", ".join(get_args(Trains))
+            raise ValueError(f"unknown weights to train {self.trains!r}; known: {known}")
+        if self.precision not in get_args(Precision):
+            known = ", ".join(get_args(Precision))
+            raise ValueError(f"unknown precision {self.precision!r}; known: {known}")
+
+    @property
+    def target_prompt(self) -> str:
+        """The prompt that is made to forget."""
+        return self.prompt or f"a photo of a {self.concept}"
+
+    def record(self) -> dict[str, Any]:
+        """Returns all fields as plain JSON."""
+        return asdict(self)
