@@ -55,6 +55,8 @@ METHOD = Method(
     presets={
         "full": {"steps": 1000, "lr": 1e-5, "batch": 1},
         "tiny": {
+            "precision": "bf16",
+            "retain_pictures": 96,
             "steps": 150,
             "lr": 1e-4,
             "batch": 8,

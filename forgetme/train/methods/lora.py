@@ -38,6 +38,14 @@ METHOD = Method(
     options={"retain": (0.0, "weight of the denoising loss on what must stay; the paper has none")},
     presets={
         "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
-        "tiny": {"steps": 300, "lr": 1e-3, "batch": 16, "rank": 16, "options": {"retain": 1.0}},
+        "tiny": {
+            "precision": "bf16",
+            "retain_pictures": 96,
+            "steps": 300,
+            "lr": 1e-3,
+            "batch": 16,
+            "rank": 16,
+            "options": {"retain": 1.0},
+        },
     },
 )

@@ -36,6 +36,6 @@ METHOD = Method(
     options={"alpha": (1.0, "weight of what must stay")},
     presets={
         "full": {"steps": 500, "lr": 1e-5, "batch": 8},
-        "tiny": {"steps": 200, "lr": 1e-4, "batch": 16},
+        "tiny": {"precision": "bf16", "retain_pictures": 96, "steps": 200, "lr": 1e-4, "batch": 16},
     },
 )
