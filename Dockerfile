@@ -24,6 +24,7 @@ EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD \
     ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/', timeout=8)"]
 
-# A container's port is reached from outside it, and the page has no sign-in: publish the port to
-# yourself only (-p 127.0.0.1:7860:7860), or put a proxy with a sign-in in front.
-ENTRYPOINT ["python", "app.py", "--store", "/data/store", "--host", "0.0.0.0", "--allow-network"]
+# A container's port is reached from outside it, so the page wants accounts. Make the first lead:
+#   docker run --rm -it -v forgetme:/data --entrypoint python IMAGE \
+#     -m forgetme people add NAME --role lead --store /data/store
+ENTRYPOINT ["python", "app.py", "--store", "/data/store", "--host", "0.0.0.0"]

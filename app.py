@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import logging
+import os
 import signal
 import sys
 import threading
@@ -17,10 +18,10 @@ from forgetme.ui.guard import is_loopback
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "assets" / "samples"
 PORT = 7860
-NO_SIGN_IN = (
-    "{host} can be reached from other machines, and this page has no sign-in: whoever finds it "
-    "could decide in your name. Leave out --host to stay on this machine, or add --allow-network "
-    "where a proxy or a private network keeps strangers away."
+NO_ACCOUNTS = (
+    "{host} can be reached from other machines, and this store has no accounts: whoever finds the "
+    "page could decide in your name. Make one first, or leave out --host to stay on this machine:\n"
+    "  python -m forgetme people add NAME --role lead --store {store}"
 )
 
 
@@ -62,22 +63,27 @@ def _parser() -> argparse.ArgumentParser:
         default="tiny",
         help="bundled small models, or the published ones (default: tiny)",
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="default: 127.0.0.1")
+    parser.add_argument(
+        "--host",
+        metavar="H",
+        help="default: 127.0.0.1: this machine only. Another one needs accounts, see "
+        "`python -m forgetme people --help`",
+    )
     parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"default: {PORT}")
     parser.add_argument(
         "--by", metavar="NAME", help="your name beside your decisions (default: your login name)"
     )
     parser.add_argument(
-        "--allow-network",
-        action="store_true",
-        help="serve on a --host that other machines can reach, although there is no sign-in",
+        "--guests",
+        choices=("viewer", "curator"),
+        metavar="ROLE",
+        help="on a Hugging Face Space: viewer or curator, for whoever signs in and has no account "
+        "(default: they do not get in)",
     )
     return parser
 
 
 def _check(options: argparse.Namespace) -> None:
-    if not options.allow_network and not is_loopback(options.host):
-        raise ForgetmeError(NO_SIGN_IN.format(host=options.host))
     if (options.images is None) != (options.concept is None):
         raise ForgetmeError("--images and --concept belong together: --images photos --concept cat")
     if options.images is not None and not options.images.is_dir():
@@ -88,17 +94,25 @@ def _serve(options: argparse.Namespace) -> int:
     # torch and the models are loaded by the worker's first job, behind a page that already answers.
     import uvicorn
 
+    from forgetme.ahead import Keeper
     from forgetme.models import load_models
     from forgetme.review import Review
     from forgetme.store import Store
+    from forgetme.ui.oauth import hub_sign_in
     from forgetme.ui.page import build
     from forgetme.work import Worker
 
     by = options.by or _login_name()
+    hub = hub_sign_in(os.environ, guests=options.guests)
+    host = options.host or ("127.0.0.1" if hub is None else "0.0.0.0")  # a Space is reached
     with Store(options.store, blobs=options.blobs) as store:
-        review = Review(store, load_models(options.preset), by=by)
-        worker = Worker(review)
-        app = build(review, worker, any_host=options.allow_network)
+        guarded = store.people.any() or hub is not None
+        if not guarded and not is_loopback(host):
+            raise ForgetmeError(NO_ACCOUNTS.format(host=host, store=options.store))
+        review = Review(store, load_models(options.preset, embeddings=store.embeddings), by=by)
+        keeper = Keeper(store, preset=options.preset, by=by)  # a process prepares ahead
+        worker = Worker(review, ahead=0, preparing=keeper)  # what somebody waits for
+        app = build(review, worker, any_host=guarded, hub=hub)
 
         class Server(uvicorn.Server):
             """Starts the heavy part when the page answers, so that nobody waits for torch."""
@@ -106,21 +120,23 @@ def _serve(options: argparse.Namespace) -> int:
             async def startup(self, *arguments: Any, **more: Any) -> None:
                 await super().startup(*arguments, **more)
                 if self.started:
-                    _say_where(options)
+                    _say_where(options, host)
                     _take_in(store, options, by)
                     worker.start()
+                    keeper.start()
 
         config = uvicorn.Config(
-            app, host=options.host, port=options.port, log_level="warning", access_log=False
+            app, host=host, port=options.port, log_level="warning", access_log=False
         )
         try:
             Server(config).run()
         except SystemExit as end:  # uvicorn's answer to a port that is taken
             raise ForgetmeError(
-                f"Port {options.port} of {options.host} cannot be opened; is ForgetMe running "
+                f"Port {options.port} of {host} cannot be opened; is ForgetMe running "
                 f"already? Stop it, or take another one: --port {options.port + 1}"
             ) from end
         finally:
+            keeper.stop()
             worker.stop(timeout=5)
     return 0
 
@@ -139,9 +155,9 @@ def _take_in(store, options: argparse.Namespace, by: str) -> None:  # noqa: ANN0
     ).start()
 
 
-def _say_where(options: argparse.Namespace) -> None:
+def _say_where(options: argparse.Namespace, host: str) -> None:
     location = options.store if "://" in options.store else Path(options.store).resolve()
-    print(f"ForgetMe: http://{options.host}:{options.port}", flush=True)
+    print(f"ForgetMe: http://{host}:{options.port}", flush=True)
     print(f"Your decisions are kept in {location}", flush=True)
 
 

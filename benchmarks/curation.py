@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-from forgetme import pipeline
+from forgetme import fills, pipeline
 from forgetme.masks import dilate, erode
 from forgetme.models import Models, load_models
 from forgetme.sample import FillSettings, Proposal
@@ -165,7 +165,7 @@ def time_refine(models: Models, scenes: list[Scene]) -> Line:
 
     ours, theirs = medians(
         scenes[:5],
-        lambda scene: pipeline.refine(
+        lambda scene: fills.refine(
             scene.image, scene.mask, models, Settings(), wanted, start=scene.background
         ),
         by_vendor,
@@ -173,29 +173,11 @@ def time_refine(models: Models, scenes: list[Scene]) -> Line:
     return Line("refine, 20 steps, scored", ours, 8.0, "the bare diffusers pipeline", theirs)
 
 
-def time_ranking(models: Models, scenes: list[Scene]) -> Line:
-    held = {id(scene): models.segmenter(scene.image) for scene in scenes}
-
-    def one_by_one(scene: Scene) -> None:
-        for one in held[id(scene)]:
-            models.ranker(scene.image, [one], scene.concept)
-
-    ours, theirs = medians(
-        scenes,
-        lambda scene: models.ranker(scene.image, held[id(scene)], scene.concept),
-        one_by_one,
-    )
-    count = statistics.median(len(found) for found in held.values())
-    what = f"ranking {count:.0f} masks in a batch"
-    return Line(what, ours, None, "one crop at a time", theirs, goal_times_faster=4.0)
-
-
 MEASUREMENTS = {
     "propose": time_proposing,
     "click": time_click,
     "fill": time_fill,
     "refine": time_refine,
-    "rank": time_ranking,
 }
 
 

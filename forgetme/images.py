@@ -243,12 +243,13 @@ def _sixteen_bit(name: str, picture: Image.Image) -> np.ndarray:
     return values.astype(np.uint16)
 
 
-def png_bytes(array: np.ndarray) -> bytes:
+def png_bytes(array: np.ndarray, *, level: int = 6) -> bytes:
     """Encodes pixels as PNG, without loss.
 
     Args:
         array: (H, W) bool or uint8, (H, W, 3) uint8 RGB or (H, W, 4) uint8 RGBA; bool is
             written as 0/255.
+        level: effort, 0 to 9; 1 is several times faster than 6 and some percent larger.
 
     Returns:
         The file's content; the same array gives the same bytes on one machine.
@@ -266,7 +267,7 @@ def png_bytes(array: np.ndarray) -> bytes:
             f"{array.dtype}; convert it first"
         )
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format="PNG")
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, format="PNG", compress_level=level)
     return buffer.getvalue()
 
 

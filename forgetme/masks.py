@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,7 +106,7 @@ def distance_to(mask: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-def dilate(mask: np.ndarray, px: int) -> np.ndarray:
+def dilate(mask: np.ndarray, px: float) -> np.ndarray:
     """Adds every pixel within ``px`` of the mask (Euclidean, so corners become round).
 
     Args:
@@ -143,7 +144,7 @@ def grow(mask: np.ndarray, px: int) -> np.ndarray:
     return dilate(mask, px) if px >= 0 else erode(mask, -px)
 
 
-def _check_px(px: int) -> None:
+def _check_px(px: float) -> None:
     if px < 0:
         raise ValueError(f"px must be 0 or more, got {px}; to shrink a mask use masks.grow")
 
@@ -165,6 +166,41 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
     if count == 1:
         return np.zeros(mask.shape, bool)
     return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+
+
+def smooth(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Smooths a mask's outline: each pixel goes with the majority of its surroundings.
+
+    Teeth, specks and gaps much narrower than `sigma` go; straight edges stay where they are. The
+    image's border counts as if the mask went on beyond it.
+
+    Args:
+        mask: (H, W) bool.
+        sigma: pixels > 0, how far the surroundings reach (of a Gaussian).
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: ``sigma`` is not positive.
+    """
+    import cv2
+
+    if not sigma > 0:
+        raise ValueError(f"sigma must be more than 0 px, got {sigma}; take 1 or more")
+    x, y, width, height = box_xywh(mask)
+    if not width:
+        return mask.copy()
+    reach = 4 * math.ceil(sigma)
+    rows, columns = (
+        slice(max(0, y - reach), y + height + reach),
+        slice(max(0, x - reach), x + width + reach),
+    )
+    soft = mask[rows, columns].astype(np.float32)
+    soft = cv2.GaussianBlur(soft, (2 * reach + 1,) * 2, sigma, borderType=cv2.BORDER_REPLICATE)
+    smoothed = np.zeros_like(mask)
+    smoothed[rows, columns] = soft > 0.5
+    return smoothed
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -256,11 +292,42 @@ def rle_decode(rle: Mapping[str, Any]) -> np.ndarray:
     return np.ascontiguousarray(flat.reshape((height, width), order="F"))
 
 
-def outline(mask: np.ndarray) -> list[list[tuple[int, int]]]:
+def rle_outline(rle: Mapping[str, Any], tolerance: float = 0.0) -> list[list[tuple[int, int]]]:
+    """Traces the outlines of a mask in run lengths, without decoding more than its own box.
+
+    Args:
+        rle: as ``rle_encode`` writes it.
+        tolerance: as of ``outline``.
+
+    Returns:
+        As ``outline`` of the decoded mask.
+    """
+    height, width = rle["size"]
+    ends = np.cumsum(np.asarray(rle["counts"], dtype=np.int64))
+    starts, ends = ends[:-1:2], ends[1::2]  # of the runs that are on
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts):
+        return []
+    last = ends - 1
+    left, right = int(starts[0]) // height, int(last[-1]) // height + 1
+    wraps = (starts // height != last // height).any()  # a run that goes on in the next column
+    top = 0 if wraps else int((starts % height).min())
+    bottom = height if wraps else int((last % height).max()) + 1
+    steps = np.zeros((right - left) * height + 1, np.int8)
+    steps[starts - left * height] = 1
+    steps[ends - left * height] -= 1
+    columns = np.cumsum(steps[:-1], dtype=np.int8).reshape(right - left, height)
+    part = columns[:, top:bottom].T > 0
+    return [[(x + left, y + top) for x, y in ring] for ring in outline(part, tolerance)]
+
+
+def outline(mask: np.ndarray, tolerance: float = 0.0) -> list[list[tuple[int, int]]]:
     """Traces the mask's outlines, outer ones and those of its holes.
 
     Args:
         mask: (H, W) bool.
+        tolerance: pixels by which a polygon may miss the outline, for fewer points; outlines
+            that shrink to a line go. 0 keeps every corner.
 
     Returns:
         Closed polygons, each a list of (x, y) pixel positions on the mask's edge (holes: on the
@@ -271,5 +338,8 @@ def outline(mask: np.ndarray) -> list[list[tuple[int, int]]]:
     found, _ = cv2.findContours(
         np.ascontiguousarray(mask, dtype=np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
     )
+    if tolerance > 0:
+        found = [cv2.approxPolyDP(contour, tolerance, closed=True) for contour in found]
+        found = [contour for contour in found if len(contour) > 2] or list(found[:1])
     polygons = [[(int(x), int(y)) for x, y in contour.reshape(-1, 2)] for contour in found]
     return sorted(polygons, key=len, reverse=True)

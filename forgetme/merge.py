@@ -36,6 +36,26 @@ class _Placed:
     window: tuple[slice, slice]
 
 
+@dataclass(frozen=True, eq=False)
+class Blended:
+    """A merged picture, and how it came about where the foreground lies.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool, where the foreground lies.
+        window: rows and columns around it that the two below cover; empty if nothing lies inside.
+        over: (h, w, 3) float32, what was laid over: the foreground and its own surroundings, with
+            Poisson's shift.
+        weight: (h, w) float32 in [0, 1], how much of it shows.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    window: tuple[slice, slice]
+    over: np.ndarray
+    weight: np.ndarray
+
+
 def merge(
     foreground: np.ndarray,
     background: np.ndarray,
@@ -80,25 +100,59 @@ def merge(
         membrane form of Perez et al. 2003, "Poisson Image Editing", Eq. 4, solved on the mask
         and a ring around it, and then feathered like the rest.
     """
+    return blend(
+        foreground, background, mask,
+        offset_xy=offset_xy, scale=scale, feather_px=feather_px, method=method, ring_px=ring_px,
+    ).image  # fmt: skip
+
+
+def blend(
+    foreground: np.ndarray,
+    background: np.ndarray,
+    mask: np.ndarray,
+    *,
+    offset_xy: tuple[int, int] = (0, 0),
+    scale: float = 1.0,
+    feather_px: int = 2,
+    method: Method = "feather",
+    ring_px: int | None = None,
+    margin_px: int = 0,
+) -> Blended:
+    """Does what ``merge`` does, and tells how; its arguments are ``merge``'s.
+
+    Args:
+        foreground: (H, W, 4) uint8 RGBA.
+        background: (H', W', 3) uint8 RGB of any size.
+        mask: (H, W) bool, where the concept is in the foreground.
+        offset_xy: moves the concept right and down, in pixels of the background.
+        scale: resizes the concept around the middle of its box, > 0.
+        feather_px: width of the soft edge.
+        method: "feather" or "poisson".
+        ring_px: for "poisson", how far from the mask the surroundings are compared.
+        margin_px: how far around the mask ``Blended.over`` must reach at least.
+    """
     _check(foreground, background, mask, scale, method)
-    if not mask.any():
-        return background.copy()
+    merged, covered = background.copy(), np.zeros(background.shape[:2], bool)
     if ring_px is None:
         ring_px = max(3, round(0.02 * max(background.shape[:2]))) + 1
-    margin_px = ring_px + OUTSIDE_PX if method == "poisson" else 0
-    placed = _place(foreground, mask, background.shape[:2], offset_xy, scale, margin_px)
-    merged = background.copy()
+    if method == "poisson":
+        margin_px = max(margin_px, ring_px + OUTSIDE_PX)
+    placed = None
+    if mask.any():
+        placed = _place(foreground, mask, background.shape[:2], offset_xy, scale, margin_px)
     if placed is None:
-        return merged
+        nothing = np.zeros((0, 0, 3), np.float32)
+        return Blended(merged, covered, (slice(0, 0), slice(0, 0)), nothing, nothing[..., 0])
     under = merged[placed.window].astype(np.float32)
     over = placed.rgb
     if method == "poisson":
         _check_surroundings(foreground, mask)
         over = over + _membrane(under - over, dilate(placed.mask, ring_px))
-    weight = (matte(placed.mask, feather_px) * placed.opacity)[..., None]
-    blended = under + weight * (over - under)
+    weight = matte(placed.mask, feather_px) * placed.opacity
+    blended = under + weight[..., None] * (over - under)
     merged[placed.window] = np.clip(np.rint(blended), 0, 255).astype(np.uint8)
-    return merged
+    covered[placed.window] = placed.mask
+    return Blended(merged, covered, placed.window, over, weight)
 
 
 def matte(mask: np.ndarray, feather_px: int = 2) -> np.ndarray:

@@ -106,6 +106,7 @@ def load_models(
     diffusion: Choice = None,
     assets: str | Path | None = None,
     cache: str | Path | None = None,
+    embeddings: str | Path | None = None,
     api_key: str | None = None,
     base_url: str | None = None,
 ) -> Models:
@@ -128,6 +129,8 @@ def load_models(
             inpaints with the U-Net of B.
         assets: Folder of the bundled weights; None = `assets/tiny` beside the package.
         cache: Folder of downloaded weights; None = `~/.cache/forgetme`.
+        embeddings: Folder where the segmenter keeps what it computed once for each image, such as
+            `store.embeddings`; None = in memory only.
         api_key: Key of the verifier's endpoint; None = the variable OPENAI_API_KEY, read now.
         base_url: Address of the verifier's endpoint; None = OPENAI_BASE_URL, read now, or the
             client's own.
@@ -145,6 +148,7 @@ def load_models(
         assets=Path(assets) if assets else Path(__file__).parents[1] / "assets" / "tiny",
         cache=Path(cache) if cache else weights.default_cache(),
         device=device,
+        embeddings=None if embeddings is None else Path(embeddings),
         api_key=api_key or os.environ.get("OPENAI_API_KEY"),
         base_url=base_url or os.environ.get("OPENAI_BASE_URL") or None,
     )
@@ -174,6 +178,7 @@ class _Place:
     assets: Path
     cache: Path
     device: str | None
+    embeddings: Path | None
     api_key: str | None = field(repr=False)
     base_url: str | None
 
@@ -223,15 +228,21 @@ def _segmenter(name: str, place: _Place, _: Mapping[Stage, _Lazy]) -> _Lazy:
     kinds = {"sam-vit-b": "vit_b", "sam-vit-l": "vit_l", "sam-vit-h": "vit_h"}
     published, _, own = name.partition("=")
 
+    def signed(segmenter: Segmenter, label: str, sha256: str) -> Segmenter:
+        _signed(segmenter, label, sha256)
+        if place.embeddings is not None:
+            segmenter.keep_on_disk(place.embeddings)
+        return segmenter
+
     def load_tiny(path: Path, label: str) -> Segmenter:
         from forgetme.segment import load_tiny_sam
 
-        return _signed(load_tiny_sam(path, place.on()), label, _sha256(path))
+        return signed(load_tiny_sam(path, place.on()), label, _sha256(path))
 
     def load_published(kind: str, path: Path, label: str, sha256: str) -> Segmenter:
         from forgetme.segment import load_sam
 
-        return _signed(load_sam(kind, path, place.on()), label, sha256)
+        return signed(load_sam(kind, path, place.on()), label, sha256)
 
     if name == "tiny":
         return _bundled(place, "segmenter.safetensors", "segmenter", load_tiny)

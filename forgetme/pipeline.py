@@ -8,7 +8,7 @@ import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,19 @@ import numpy as np
 
 from forgetme import masks
 from forgetme.concept import plain
-from forgetme.entangled import entangled_d, entangled_s
 from forgetme.errors import (
     BrokenImageError,
     DiskFullError,
-    EmptyRegionError,
     ForgetmeError,
     MissingModelError,
     StaleVersionError,
     StoreVersionError,
     VerifierError,
 )
+from forgetme.fills import fill, look, made_by, record_try
 from forgetme.images import IMAGE_SUFFIXES, read_image_with_notes
-from forgetme.models import Models, Stage
-from forgetme.sample import Fill, FillSettings, Ranked, Scores, Verdict
+from forgetme.models import Models
+from forgetme.sample import Ranked, Verdict
 from forgetme.settings import Settings
 from forgetme.store import SampleRow, Store
 from forgetme.store.names import MAX_CONCEPT_CHARS, plain_text
@@ -123,121 +122,6 @@ def propose(
     return Proposed(tuple(ranked), None, note)
 
 
-def fill(
-    image: np.ndarray,
-    mask: np.ndarray,
-    models: Models,
-    settings: Settings = DEFAULTS,
-) -> Fill:
-    """Paints the object away with LaMa and scores the result.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool, the object; it is dilated by `settings.fill.dilate_px` first.
-        models: its inpainter is used.
-        settings: of the fill, the thresholds and the variant of Entangled.
-
-    Returns:
-        The try; outside its mask it is byte-identical to the image.
-
-    Raises:
-        EmptyRegionError: the mask is empty, or covers the whole image once dilated.
-        ValueError: the mask does not fit the image.
-
-    **Source**: ForgetMe §3.1.2, steps 1-3. Entangled is of the dilated mask.
-    """
-    hole, used = _hole(image, mask, settings.fill)
-    painted = models.inpainter(image, hole, pad=used.pad)
-    return _try(image, painted, hole, made_by(models, "inpainter"), used, settings)
-
-
-def refine(
-    image: np.ndarray,
-    mask: np.ndarray,
-    models: Models,
-    settings: Settings,
-    fill_settings: FillSettings,
-    *,
-    start: np.ndarray | None = None,
-) -> Fill:
-    """Paints the hole from a prompt by diffusion and scores the result.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, the original.
-        mask: (H, W) bool, the object.
-        models: its diffusion is used.
-        settings: the thresholds and the variant of Entangled.
-        fill_settings: prompt, strength, steps, guidance, seed and dilation of this try.
-        start: (H, W, 3) uint8, the background to start from; None = LaMa's fill is made first, so
-            that no pixel of the object is ever shown to the model.
-
-    Returns:
-        The try; outside its mask it is byte-identical to the image.
-
-    Raises:
-        EmptyRegionError: the mask is empty, or covers the whole image once dilated.
-        ValueError: the mask does not fit the image.
-
-    **Source**: ForgetMe §3.1.2, step 4.
-    """
-    hole, used = _hole(image, mask, fill_settings)
-    if start is None:
-        start = models.inpainter(image, hole, pad=used.pad)
-    painted = models.diffusion.inpaint(
-        np.where(hole[..., None], start, image),
-        hole,
-        used.prompt,
-        seed=used.seed,
-        negative_prompt=used.negative_prompt,
-        strength=used.strength,
-        steps=used.steps,
-        guidance=used.guidance,
-        pad=used.pad,
-    )
-    return _try(image, painted, hole, made_by(models, "diffusion"), used, settings)
-
-
-def made_by(models: Models, stage: Stage) -> str:
-    """Names what serves a stage; a plain function of the user's has no name but the preset's."""
-    return getattr(getattr(models, stage), "made_by", None) or models.names[stage]
-
-
-def _hole(
-    image: np.ndarray, mask: np.ndarray, wanted: FillSettings
-) -> tuple[np.ndarray, FillSettings]:
-    """The mask to fill, and the settings with the dilation that was really used."""
-    masks.check_mask(mask, image)
-    if not mask.any():
-        raise EmptyRegionError("the mask is empty: click the object before filling its hole")
-    px = wanted.dilate_px
-    if px is None:
-        px = max(3, round(0.02 * max(image.shape[:2])))
-    hole = masks.dilate(mask, px)
-    if hole.all():
-        raise EmptyRegionError(
-            f"the mask, grown by {px} px, covers the whole image, so nothing is left to fill it "
-            "from; shrink the mask or reject the image"
-        )
-    return hole, replace(wanted, dilate_px=px)
-
-
-def _try(
-    image: np.ndarray,
-    painted: np.ndarray,
-    hole: np.ndarray,
-    maker: str,
-    used: FillSettings,
-    settings: Settings,
-) -> Fill:
-    # Pasted here whatever the backend did: outside the hole every byte is the original's.
-    background = np.where(hole[..., None], painted, image)
-    scores = Scores(
-        entangled_d(image, background, hole, variant=settings.variant),
-        entangled_s(background, hole, variant=settings.variant),
-    )
-    return Fill(background, hole, maker, used, scores)
-
-
 # ------------------------------------------------------------------------ one sample of a store
 
 
@@ -268,12 +152,15 @@ def prepare(
         StaleVersionError: somebody worked on the sample meanwhile; nothing of theirs is lost.
     """
     if row.state == "new":
-        proposed = propose(store.get_image(row.image_sha), row.concept, models, settings)
-        row = record_proposed(store, row, proposed, models, by=by)
+        image = store.get_image(row.image_sha)
+        proposed = propose(image, row.concept, models, settings)
+        novelty = novelty_of(store, row, image, models)
+        row = record_proposed(store, row, proposed, models, by=by, novelty=novelty)
     if is_unfilled(row):
         image, mask = store.get_image(row.image_sha), store.get_mask(row.mask_sha)
         made = fill(image, mask, models, settings)
-        row = record_try(store, row, "filled", made, settings, by=by)
+        seen = look(made, mask, row.concept, models)
+        row = record_try(store, row, "filled", made, settings, by=by, came_back=seen)
     return row
 
 
@@ -282,8 +169,22 @@ def is_unfilled(row: SampleRow) -> bool:
     return row.state == "prepared" and row.chosen is not None and not row.tries
 
 
+def novelty_of(store: Store, row: SampleRow, image: np.ndarray, models: Models) -> float | None:
+    """Tells how new an image looks to the ranker among those before it; None if it cannot tell."""
+    embed = getattr(models.ranker, "embed_images", None)  # a plain function of the user's has none
+    if embed is None:
+        return None
+    return store.looks.novelty(row, embed([image])[0], made_by(models, "ranker"))
+
+
 def record_proposed(
-    store: Store, row: SampleRow, proposed: Proposed, models: Models, *, by: str
+    store: Store,
+    row: SampleRow,
+    proposed: Proposed,
+    models: Models,
+    *,
+    by: str,
+    novelty: float | None = None,
 ) -> SampleRow:
     """Appends the `proposed` event."""
     payload = {
@@ -292,52 +193,9 @@ def record_proposed(
         "preset": models.preset,
         "ranked_by": made_by(models, "ranker"),
         "note": proposed.note,
+        "novelty": novelty,
     }
     return store.append(row.id, "proposed", payload, by=by, expected_version=row.version)
-
-
-def record_try(
-    store: Store, seen: SampleRow, kind: str, made: Fill, settings: Settings, *, by: str
-) -> SampleRow:
-    """Writes a fill's pixels and appends its event, if the mask it was made for still stands.
-
-    Args:
-        store: the store.
-        seen: the sample as it was when the work began.
-        kind: "filled" or "refined".
-        made: the fill.
-        settings: whose thresholds say what is low.
-        by: name recorded with the event.
-
-    Returns:
-        The sample with one more try, picked; where somebody decided the sample meanwhile, their
-        decision stands and the try is only kept beside the others.
-
-    Raises:
-        StaleVersionError: the mask changed meanwhile.
-    """
-    payload = {
-        "image_sha": store.put_image(made.image),
-        "mask_sha": store.put_image(made.mask),
-        "settings": asdict(made.settings),
-        "made_by": made.made_by,
-        "scores": _scores_payload(made.scores, settings),
-    }
-    for _ in range(5):  # a comment or a pick in between does no harm
-        row = store.sample(seen.id)
-        if row.mask_sha != seen.mask_sha:
-            break
-        payload["pick"] = row.decided_event == seen.decided_event
-        try:
-            return store.append(seen.id, kind, payload, by=by, expected_version=row.version)
-        except StaleVersionError:
-            continue
-    raise StaleVersionError(
-        f"{seen.name}: the mask changed while its hole was being filled, so the fill was dropped; "
-        "fill again",
-        mine=seen.version,
-        theirs=row,
-    )
 
 
 def _ranked_payload(ranked: Ranked) -> dict[str, Any]:
@@ -360,16 +218,6 @@ def verdict_payload(verdict: Verdict) -> dict[str, Any]:
         "confidence": float(verdict.confidence),
         "reason": verdict.reason,
         "made_by": verdict.made_by,
-    }
-
-
-def _scores_payload(scores: Scores, settings: Settings) -> dict[str, Any]:
-    return {
-        "d": asdict(scores.d),
-        "s": asdict(scores.s),
-        "low": scores.low(settings.thresholds),
-        "words": scores.words(settings.thresholds),
-        "thresholds": asdict(settings.thresholds),
     }
 
 
@@ -534,8 +382,10 @@ def _curate_one(
 
 
 def policy_accepts(row: SampleRow) -> bool:
-    """Tells whether no human is needed: a verdict of yes, and scores that are not low."""
-    return row.state == "prepared" and is_selected(row) and not row.low
+    """Tells whether no human is needed: a yes, scores that are not low, and the object gone."""
+    if row.state != "prepared" or not is_selected(row) or row.low:
+        return False
+    return not (row.tries[row.picked_try].get("came_back") or {}).get("back", False)
 
 
 def is_selected(row: SampleRow) -> bool:

@@ -16,52 +16,26 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
 
-from forgetme import masks, pipeline
-from forgetme.errors import EmptyRegionError, ForgetmeError, StaleVersionError, VerifierError
+from forgetme import fills, masks, pipeline
+from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
+from forgetme.hand import MaskActs, Pasts
 from forgetme.images import png_bytes
 from forgetme.merge import merge
 from forgetme.models import Models
-from forgetme.sample import FillSettings, Layers, Proposal
-from forgetme.scenes import BACKGROUNDS
+from forgetme.sample import Fill, FillSettings, Layers, Proposal
 from forgetme.settings import Settings
 from forgetme.store import SampleRow, Store
+from forgetme.suggest import Suggestions, suggest
 
-# What may stand behind an object, and the prompt for it. The bundled models know the drawn ones.
-BACKDROPS = {name: f"an empty {name}" for name in BACKGROUNDS} | {
-    "snow": "an empty field of snow",
-    "night": "an empty landscape at night",
-}
-MORE_BACKDROPS = {
-    "grass": "a lawn of short grass",
-    "sand": "bare sand",
-    "water": "calm open water",
-    "sky": "an empty sky",
-    "forest": "an empty forest",
-    "wall": "a plain wall",
-    "wooden floor": "a bare wooden floor",
-    "carpet": "a bare carpet",
-    "rock": "bare rocks",
-}
-MAX_POINTS = 200  # clicks on one mask
 DIM_TO = 0.35  # of a card's picture outside its mask
 
 Picture = Literal["original", "mask", "foreground", "background", "merged", "proposal"]
-
-
-@dataclass(frozen=True)
-class MaskStep:
-    """One place in a sample's mask history: a chosen proposal or a mask edited by hand."""
-
-    index: int | None = None  # the proposal, when the mask is one
-    mask_sha: str | None = None  # the edited mask, when it is not; both None: no mask
-    points: tuple[tuple[float, float, int], ...] = ()  # the clicks that made it: x, y, 1 fg / 0 bg
 
 
 class _Images:
@@ -87,7 +61,7 @@ class _Images:
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(MaskActs):
     """A curator's acts on the samples of a store, with the models of one preset.
 
     Cheap to make: another curator or preset is `dataclasses.replace(review, by=…, models=…)`.
@@ -100,6 +74,7 @@ class Review:
     settings: Settings = field(default_factory=Settings)
     by: str = "curator"
     _images: _Images = field(default_factory=_Images, repr=False, compare=False)
+    _pasts: Pasts = field(default_factory=Pasts, repr=False, compare=False)
 
     # ---------------------------------------------------------------- the machine's part (heavy)
     def prepare(self, sample_id: str) -> SampleRow:
@@ -120,8 +95,8 @@ class Review:
         """
         row = self._row(sample_id, seen)
         mask = self._need_mask(row)
-        made = pipeline.fill(self._image(row), mask, self.models, self.settings)
-        return pipeline.record_try(self.store, row, "filled", made, self.settings, by=self.by)
+        made = fills.fill(self._image(row), mask, self.models, self.settings)
+        return self._record(row, "filled", made, mask)
 
     def refine(
         self, sample_id: str, fill_settings: FillSettings, *, seen: int | None = None
@@ -134,8 +109,8 @@ class Review:
         row = self._row(sample_id, seen)
         mask = self._need_mask(row)
         if not fill_settings.prompt.strip():
-            fill_settings = replace(fill_settings, prompt=self.suggestions(sample_id, 1)[0])
-        made = pipeline.refine(
+            fill_settings = replace(fill_settings, prompt=self.suggestions(sample_id)[0])
+        made = fills.refine(
             self._image(row),
             mask,
             self.models,
@@ -143,7 +118,7 @@ class Review:
             fill_settings,
             start=self._background(row, row.picked_try),
         )
-        return pipeline.record_try(self.store, row, "refined", made, self.settings, by=self.by)
+        return self._record(row, "refined", made, mask)
 
     # ---------------------------------------------------------------- which object? (fast)
     def ask_verifier(self, sample_id: str, index: int, *, seen: int | None = None) -> SampleRow:
@@ -175,87 +150,11 @@ class Review:
             "chosen": index if first_yes else row.chosen,
             "mask_sha": row.mask_sha,
             "preset": self.models.preset,
-            "ranked_by": pipeline.made_by(self.models, "ranker"),
+            "ranked_by": fills.made_by(self.models, "ranker"),
             "note": "" if first_yes else self.note(row),
             "asked": index,
         }
         return self._append(row, "proposed", payload)
-
-    def choose(self, sample_id: str, index: int, *, seen: int | None = None) -> SampleRow:
-        """Makes proposal `index` (0-based, best first) the mask: event `chosen`; does not fill."""
-        row = self._row(sample_id, seen)
-        self._need_proposal(row, index)
-        return self._append(row, "chosen", {"index": index})
-
-    def click(
-        self, sample_id: str, points: Sequence[Sequence[float]], *, seen: int | None = None
-    ) -> SampleRow:
-        """Predicts the mask again from all points: event `mask_edited`; does not fill.
-
-        Args:
-            sample_id: The sample.
-            points: All the points of this mask so far, each `[x, y, label]` in pixels of the
-                original, label 1 on the object, 0 off it; see `points(row)`.
-            seen: The version that the curator looked at.
-        """
-        row = self._row(sample_id, seen)
-        image = self._image(row)
-        clicked = _checked_points(points, image)
-        xy, labels = clicked[:, :2], clicked[:, 2].astype(int)
-        before = self.mask(row)
-        if before is None and not labels.any():
-            raise ForgetmeError(
-                f"A point off the {row.concept} needs a mask to cut from; click the {row.concept} "
-                "first."
-            )
-        # A single click on the object asks for the object there; every other one mends a mask.
-        known = before if len(clicked) > 1 or not labels.any() else None
-        found = self.models.segmenter.click(image, xy, labels, mask=known)
-        if not found or not found[0].mask.any():
-            raise ForgetmeError(
-                f"Nothing was found there; click nearer the middle of the {row.concept}."
-            )
-        return self._edit(row, found[0].mask, "points", clicked.tolist())
-
-    def grow(self, sample_id: str, px: int, *, seen: int | None = None) -> SampleRow:
-        """Grows the mask by `px` pixels, or shrinks it where negative: event `mask_edited`."""
-        row = self._row(sample_id, seen)
-        mask = masks.grow(self._need_mask(row), px)
-        if not mask.any() or mask.all():
-            raise EmptyRegionError(
-                f"{abs(px)} px is too much: the mask would be "
-                f"{'the whole image' if mask.any() else 'empty'}; take fewer"
-            )
-        return self._edit(row, mask, "grow" if px >= 0 else "shrink", self.points(row))
-
-    def fill_holes(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
-        """Fills the holes inside the mask: event `mask_edited`."""
-        row = self._row(sample_id, seen)
-        mask = masks.fill_holes(self._need_mask(row))
-        return self._edit(row, mask, "fill_holes", self.points(row))
-
-    def clear_mask(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
-        """Drops the hand's edits: back to the proposal last chosen, or to no mask at all."""
-        row = self._row(sample_id, seen)
-        steps, at = self._history(row)
-        chosen = [step for step in steps[: at + 1] if step.index is not None]
-        return self._go(row, chosen[-1] if chosen else MaskStep(), "clear")
-
-    def undo_mask(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
-        """Goes back to the mask before this one (a new event; nothing is deleted)."""
-        row = self._row(sample_id, seen)
-        steps, at = self._history(row)
-        if at == 0:
-            raise ForgetmeError("There is no earlier mask.")
-        return self._go(row, steps[at - 1], "undo")
-
-    def redo_mask(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
-        """Takes the last `undo_mask` back."""
-        row = self._row(sample_id, seen)
-        steps, at = self._history(row)
-        if at == len(steps) - 1:
-            raise ForgetmeError("There is no later mask.")
-        return self._go(row, steps[at + 1], "redo")
 
     # ---------------------------------------------------------------- tries and decisions (fast)
     def pick_try(self, sample_id: str, k: int, *, seen: int | None = None) -> SampleRow:
@@ -302,50 +201,19 @@ class Review:
         return self.store.undo(self.by, sample_id=sample_id)
 
     # ---------------------------------------------------------------- what the page shows (reads)
-    def mask(self, row: SampleRow) -> np.ndarray | None:
-        """The current mask, (H, W) bool, or None."""
-        return None if row.mask_sha is None else self.store.get_mask(row.mask_sha)
-
-    def outline(self, row: SampleRow) -> list[list[tuple[int, int]]]:
-        """The current mask's outline: polygons in pixels of the original; [] without a mask."""
-        mask = self.mask(row)
-        return [] if mask is None else masks.outline(mask)
-
-    def points(self, row: SampleRow) -> list[list[float]]:
-        """The clicks that made the current mask, `[[x, y, label], …]`; [] for a proposal."""
-        steps, at = self._history(row)
-        return [list(point) for point in steps[at].points]
-
-    def can_undo_mask(self, row: SampleRow) -> tuple[bool, bool]:
-        """Whether there is a mask to go back to, and one to go forward to."""
-        steps, at = self._history(row)
-        return at > 0, at < len(steps) - 1
-
-    def note(self, row: SampleRow) -> str:
-        """What the machine could not do for this sample, in one sentence; "" when all went well."""
-        for event in reversed(self.store.events(row.id)):
-            if event.kind == "proposed":
-                return event.payload.get("note", "")
-        return ""
+    def suggest(self, sample_id: str, n: int = 3) -> Suggestions:
+        """`n` prompts for what should be in the hole, from what surrounds it."""
+        row = self._row(sample_id, None)
+        return suggest(self._image(row), self.mask(row), row.concept, self.models, n)
 
     def suggestions(self, sample_id: str, n: int = 3) -> list[str]:
-        """`n` prompts for what should be in the hole, likeliest first (one ranker call)."""
-        row = self._row(sample_id, None)
-        image = self._background(row, row.picked_try)
-        if image is None:
-            image = self._image(row)
-            mask = self.mask(row)
-            if mask is not None and not mask.all():  # the object itself must not speak
-                image = np.where(mask[..., None], image[~mask].mean(axis=0), image)
-        known = BACKDROPS if self.models.preset == "tiny" else BACKDROPS | MORE_BACKDROPS
-        likely = self.models.ranker.probabilities([image.astype(np.uint8)], list(known))[0]
-        prompts = list(known.values())
-        return [prompts[i] for i in np.argsort(-likely, kind="stable")[:n]]
+        """The prompts of `suggest`, likeliest first."""
+        return list(self.suggest(sample_id, n).prompts)
 
     def refine_defaults(self, sample_id: str) -> FillSettings:
         """The refine form's first values: the best suggestion, the concept as negative prompt."""
         row = self._row(sample_id, None)
-        prompt = self.suggestions(sample_id, 1)[0]
+        prompt = self.suggestions(sample_id)[0]
         return replace(self.settings.fill, prompt=prompt, negative_prompt=row.concept)
 
     def layers(self, row: SampleRow) -> Layers | None:
@@ -407,56 +275,18 @@ class Review:
             return row  # a double press
         return self._append(row, kind, payload)
 
-    def _edit(
-        self, row: SampleRow, mask: np.ndarray, how: str, points: Sequence[Sequence[float]]
-    ) -> SampleRow:
-        payload = {"mask_sha": self.store.put_image(mask), "how": how, "points": list(points)}
-        return self._append(row, "mask_edited", payload)
-
-    def _go(self, row: SampleRow, step: MaskStep, how: str) -> SampleRow:
-        if step.index is not None:
-            return self._append(row, "chosen", {"index": step.index, "how": how})
-        points = [list(point) for point in step.points]
-        payload = {"mask_sha": step.mask_sha, "how": how, "points": points}
-        return self._append(row, "mask_edited", payload)
-
-    def _history(self, row: SampleRow) -> tuple[list[MaskStep], int]:
-        """The masks this sample had since it was proposed, and the place of the current one."""
-        steps, at = [MaskStep()], 0
-        for event in self.store.events(row.id):
-            if event.kind == "proposed" and "asked" not in event.payload:
-                steps, at = [], 0
-            elif event.kind not in ("proposed", "chosen", "mask_edited") or "try" in event.payload:
-                continue
-            how = event.payload.get("how")
-            if how in ("undo", "redo"):
-                at += 1 if how == "redo" else -1
-                continue
-            step = _step(event.payload)
-            if steps and step.mask_sha == steps[at].mask_sha and step.index == steps[at].index:
-                continue  # a question to the verifier that left the mask as it was
-            steps = [*steps[: at + 1], step]
-            at = len(steps) - 1
-        return steps, at
+    def _record(self, row: SampleRow, kind: str, made: Fill, mask: np.ndarray) -> SampleRow:
+        seen = fills.look(made, mask, row.concept, self.models)
+        return fills.record_try(
+            self.store, row, kind, made, self.settings, by=self.by, came_back=seen
+        )
 
     def _image(self, row: SampleRow) -> np.ndarray:
-        if row.image_sha is None:
-            raise ForgetmeError(f"{row.name} cannot be read ({row.error}); replace it or reject it")
+        self._need_image(row)
         return self._images.get(self.store, row.image_sha)
 
     def _background(self, row: SampleRow, k: int | None) -> np.ndarray | None:
         return None if k is None else self.store.get_image(row.tries[k]["image_sha"])
-
-    def _need_mask(self, row: SampleRow) -> np.ndarray:
-        mask = self.mask(row)
-        if mask is None:
-            raise ForgetmeError(f"There is no mask yet. Click the {row.concept} first.")
-        return mask
-
-    def _need_proposal(self, row: SampleRow, index: int) -> list[dict[str, Any]]:
-        if not 0 <= index < len(row.proposals):
-            raise ForgetmeError(f"There is no mask {index + 1}; there are {len(row.proposals)}.")
-        return row.proposals
 
     def _need_try(self, row: SampleRow, k: int) -> dict[str, Any]:
         if not 0 <= k < len(row.tries):
@@ -485,34 +315,6 @@ class Review:
 
 def _reason(reason: str) -> dict[str, str]:
     return {"reason": reason.strip()} if reason.strip() else {}
-
-
-def _step(payload: dict[str, Any]) -> MaskStep:
-    index = payload.get("index", payload.get("chosen"))
-    points = tuple((x, y, int(label)) for x, y, label in payload.get("points", ()))
-    return MaskStep(index, payload.get("mask_sha"), points)
-
-
-def _checked_points(points: Sequence[Sequence[float]], image: np.ndarray) -> np.ndarray:
-    """Turns what the page sent into (N, 3) floats: x, y, label."""
-    try:
-        clicked = np.asarray(points, dtype=float)
-    except (TypeError, ValueError):
-        clicked = np.empty(0)
-    if clicked.ndim != 2 or clicked.shape[1:] != (3,) or not 0 < len(clicked) <= MAX_POINTS:
-        raise ForgetmeError(
-            f"points must be a list of 1 to {MAX_POINTS} [x, y, label], got {str(points)[:80]!r}; "
-            "click the image again"
-        )
-    height, width = image.shape[:2]
-    x, y, label = clicked.T
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # false for NaN too
-    if not inside.all() or not np.isin(label, (0, 1)).all():
-        raise ForgetmeError(
-            f"points must lie in the image of {width}x{height} px with label 1 or 0, "
-            f"got {clicked[~inside | ~np.isin(label, (0, 1))][0].tolist()}; click inside the image"
-        )
-    return clicked
 
 
 def _card(image: np.ndarray, proposal: dict[str, Any]) -> np.ndarray:

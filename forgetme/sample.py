@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -110,6 +110,16 @@ class Scores:
             or self.d.warnings
             or self.s.warnings
         )
+
+    def as_json(self, thresholds: Thresholds = Thresholds()) -> dict[str, Any]:  # noqa: B008
+        """Returns both scores with their parts and what they mean, as an event keeps them."""
+        return {
+            "d": asdict(self.d),
+            "s": asdict(self.s),
+            "low": self.low(thresholds),
+            "words": self.words(thresholds),
+            "thresholds": asdict(thresholds),
+        }
 
     def words(self, thresholds: Thresholds = Thresholds()) -> list[str]:  # noqa: B008 (frozen)
         """Says the parts in plain phrases: removal, pixels outside, blending, warnings."""

@@ -20,6 +20,7 @@ from segment_anything.utils.amg import (
 )
 from torchvision.ops import nms
 
+from forgetme.embeddings import EmbeddingFolder
 from forgetme.images import array_sha
 from forgetme.masks import box_xywh, check_mask
 from forgetme.sam import (
@@ -64,7 +65,8 @@ class ProposalSettings:
 class Segmenter:
     """Proposes masks of an image and answers clicks; embeddings are kept, the latest 16 images.
 
-    Safe to call from several threads.
+    With `keep_on_disk` all images' embeddings are kept, for other processes too. Safe to call from
+    several threads.
     """
 
     def __init__(
@@ -87,9 +89,21 @@ class Segmenter:
         self.made_by = made_by
         self.settings = settings
         self._keep_images = keep_images
+        self._disk: EmbeddingFolder | None = None
         self._predictors: OrderedDict[str, SamPredictor] = OrderedDict()
         self._encoding = Lock()  # one image at a time, and none twice
         self._looking = Lock()  # never held for long: clicks on kept images do not wait
+
+    def keep_on_disk(self, folder: str | os.PathLike[str]) -> None:
+        """Keeps embeddings in a folder from here on, and takes those that are there.
+
+        `made_by` must name the weights: it tells whose embeddings are whose.
+        """
+        self._disk = EmbeddingFolder(folder, self.made_by)
+
+    def embed(self, image: np.ndarray) -> None:
+        """Computes an image's embedding, unless it is kept, so that its first click is quick."""
+        self._predictor(image)
 
     def __call__(self, image: np.ndarray) -> list[Proposal]:
         """Proposes the masks of everything in an image.
@@ -181,18 +195,39 @@ class Segmenter:
                 "read it with images.read_image"
             )
         key = array_sha(image)
-        if kept := self._kept(key):
+        if kept := self._kept(key) or self._read(key, image):
             return kept
         with self._encoding:
             if kept := self._kept(key):
                 return kept
             predictor = SamPredictor(self.sam)
             predictor.set_image(image)
-            with self._looking:
-                self._predictors[key] = predictor
-                if len(self._predictors) > self._keep_images:
-                    self._predictors.popitem(last=False)
-            return predictor
+            if self._disk is not None:
+                self._disk.put(key, predictor.features)
+            return self._keep(key, predictor)
+
+    def _read(self, key: str, image: np.ndarray) -> SamPredictor | None:
+        """A predictor as `set_image` leaves it, with the embedding from the disk."""
+        if self._disk is None:
+            return None
+        features = self._disk.get(key, self.sam.device)
+        if features is None:
+            return None
+        predictor = SamPredictor(self.sam)
+        predictor.original_size = image.shape[:2]
+        predictor.input_size = predictor.transform.get_preprocess_shape(
+            *image.shape[:2], predictor.transform.target_length
+        )
+        predictor.features = features
+        predictor.is_image_set = True
+        return self._keep(key, predictor)
+
+    def _keep(self, key: str, predictor: SamPredictor) -> SamPredictor:
+        with self._looking:
+            self._predictors[key] = predictor
+            if len(self._predictors) > self._keep_images:
+                self._predictors.popitem(last=False)
+        return predictor
 
     def _kept(self, key: str) -> SamPredictor | None:
         with self._looking:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import openai
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 PAD = 0.125  # context on each side of a box, as a part of its longer side
 BLUR = 0.1  # sigma of the blur outside the mask, as a part of the crop's longer side
@@ -193,21 +195,41 @@ class OpenAIVerifier:
         known = self._cache.get(key) if self._cache else None
         if known:
             return known
-        verdict = self._ask(f"Is this {with_article(words)}?", crop)
+        question = f"Is this {with_article(words)}?"
+        verdict = self.ask(question, crop, INSTRUCTIONS, ANSWER_FORMAT, self._verdict)
         if self._cache:
             self._cache.put(key, verdict)
         return verdict
 
-    def _ask(self, question: str, crop: np.ndarray) -> Verdict:
-        """Sends the question until there is a usable answer, or no hope for one."""
+    def ask(
+        self,
+        question: str,
+        picture: np.ndarray,
+        instructions: str,
+        answer_format: dict[str, Any],
+        read: Callable[[dict[str, Any]], Answer],
+    ) -> Answer:
+        """Sends a question about a picture until there is a usable answer, or no hope for one.
+
+        Args:
+            question: what to answer.
+            picture: (H, W, 3) uint8 RGB, sent as it is.
+            instructions: how to answer.
+            answer_format: the JSON schema of the answer, as the chat API takes it.
+            read: turns the answer into a value; KeyError, TypeError and ValueError mean that it
+                cannot be used.
+
+        Raises:
+            VerifierError: no usable answer after the retries, or the spend cap is reached.
+        """
         import openai
 
-        request = self._request(question, crop)
+        request = self._request(question, picture, instructions, answer_format)
         malformed = 0
         for attempt in range(self.settings.tries):
             self._spend_call()
             try:
-                return self._verdict(self._send(request))
+                return _read(self._send(request), read)
             except _MalformedError as error:
                 malformed += 1
                 problem, wait = f"unusable answer: {error}", 0.0
@@ -232,12 +254,18 @@ class OpenAIVerifier:
             f"{self._hide_key(problem)}. Check the server, or decide by hand"
         )
 
-    def _request(self, question: str, crop: np.ndarray) -> dict[str, Any]:
-        url = "data:image/png;base64," + base64.b64encode(png_bytes(crop)).decode()
+    def _request(
+        self,
+        question: str,
+        picture: np.ndarray,
+        instructions: str,
+        answer_format: dict[str, Any],
+    ) -> dict[str, Any]:
+        url = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()
         return {
             "model": self.made_by,
             "messages": [
-                {"role": "system", "content": INSTRUCTIONS},
+                {"role": "system", "content": instructions},
                 {
                     "role": "user",
                     "content": [
@@ -246,7 +274,7 @@ class OpenAIVerifier:
                     ],
                 },
             ],
-            "response_format": ANSWER_FORMAT,
+            "response_format": answer_format,
         }
 
     def _send(self, request: dict[str, Any]) -> Any:
@@ -258,25 +286,13 @@ class OpenAIVerifier:
         self._spend_tokens(reply)
         return reply
 
-    def _verdict(self, reply: Any) -> Verdict:
-        """Reads the model's answer; raises _MalformedError when it is not one."""
-        try:
-            message = reply.choices[0].message
-        except (AttributeError, IndexError, TypeError):
-            raise _MalformedError(f"not a chat completion: {str(reply)[:80]!r}") from None
-        if getattr(message, "refusal", None):
-            raise _MalformedError(f"the model refused: {message.refusal[:200]}")
-        text = message.content or ""
-        try:
-            answer = json.loads(text)
-            said, confidence, reason = answer["answer"], answer["confidence"], answer["reason"]
-        except (ValueError, KeyError, TypeError):
-            raise _MalformedError(f"not the JSON that was asked for: {text[:80]!r}") from None
+    def _verdict(self, answer: dict[str, Any]) -> Verdict:
+        said, confidence, reason = answer["answer"], answer["confidence"], answer["reason"]
         number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
         if said not in ("yes", "no") or not number or not isinstance(reason, str):
-            raise _MalformedError(f"values of another kind: {text[:80]!r}")
+            raise ValueError("values of another kind")
         if not 0 <= confidence <= 1:
-            raise _MalformedError(f"confidence must be in [0, 1], got {confidence}")
+            raise ValueError(f"confidence must be in [0, 1], got {confidence}")
         reason = " ".join(reason.split())[:300]
         return Verdict(said == "yes", float(confidence), reason, self.made_by)
 
@@ -329,7 +345,22 @@ class OpenAIVerifier:
 
 
 class _MalformedError(Exception):
-    """The server answered, but not with a verdict."""
+    """The server answered, but not what was asked."""
+
+
+def _read(reply: Any, read: Callable[[dict[str, Any]], Answer]) -> Answer:
+    """Reads the model's answer; raises _MalformedError when it is not one."""
+    try:
+        message = reply.choices[0].message
+    except (AttributeError, IndexError, TypeError):
+        raise _MalformedError(f"not a chat completion: {str(reply)[:80]!r}") from None
+    if getattr(message, "refusal", None):
+        raise _MalformedError(f"the model refused: {message.refusal[:200]}")
+    text = message.content or ""
+    try:
+        return read(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise _MalformedError(f"not what was asked for ({error}): {text[:80]!r}") from None
 
 
 def _passes(error: openai.APIStatusError) -> bool:

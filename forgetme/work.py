@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.review import Review
@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 JobKind = Literal["prepare", "fill", "refine", "ask_verifier"]
 IDLE_SECONDS = 1.0  # between looks for samples to prepare, when nobody asks for anything
+WISH_SECONDS = 60.0  # after this the same wish is written again
 MACHINE = "machine"  # who prepares samples that nobody asked for
 
 
@@ -52,11 +53,19 @@ class WorkerStatus:
     done: int  # jobs finished since the start, failed ones included
 
 
+class Preparing(Protocol):
+    """Another process that prepares samples, such as `ahead.Keeper` keeps."""
+
+    def working_on(self) -> str | None:
+        """Names the sample that it prepares at this moment."""
+
+
 class Worker:
     """Runs the heavy acts of a Review in one background thread, the curator's wishes first.
 
-    When nobody asks for anything it prepares new samples ahead of the curator. Whatever a job
-    raises ends up in `status().errors`; the thread goes on.
+    When nobody asks for anything it prepares new samples ahead of the curator, unless another
+    process does that (`ahead=0`). Whatever a job raises ends up in `status().errors`; the thread
+    goes on.
 
         worker = Worker(review, ahead=6).start()
         worker.focus("cat")
@@ -65,10 +74,20 @@ class Worker:
         worker.stop()
     """
 
-    def __init__(self, review: Review, *, ahead: int = 4) -> None:
-        """Takes the acts to run; `ahead` is how many undecided samples to keep ready."""
+    def __init__(
+        self, review: Review, *, ahead: int = 4, preparing: Preparing | None = None
+    ) -> None:
+        """Takes the acts to run.
+
+        Args:
+            review: the store, the models and the settings.
+            ahead: how many undecided samples to keep ready; 0 = only what somebody asks for.
+            preparing: the process that prepares the others.
+        """
         self._review = review
         self._ahead = ahead
+        self._preparing = preparing
+        self._wishes_written: dict[tuple[str, ...], float] = {}
         self._concept: str | None = None
         self._queue: list[Job] = []
         self._running: Job | None = None
@@ -139,6 +158,17 @@ class Worker:
             self._concept = concept
             self._wake()
 
+    def look_at(self, sample_ids: Sequence[str]) -> None:
+        """Says what the curator sees and will see next, for the process that prepares ahead."""
+        now, ids = time.monotonic(), tuple(sample_ids)
+        with self._changed:
+            fresh = {k: at for k, at in self._wishes_written.items() if now - at < WISH_SECONDS}
+            if self._preparing is None or not ids or ids in fresh:
+                return
+            self._wishes_written = {**fresh, ids: now}
+            store = self._review.store
+        store.jobs.want(ids)
+
     def use(self, review: Review) -> None:
         """Takes another review (models, settings) from the next job on."""
         with self._changed:
@@ -161,7 +191,10 @@ class Worker:
         """Names the job that runs or waits for this sample: for "preparing …" beside it."""
         with self._changed:
             jobs = [*([self._running] if self._running else []), *self._queue]
-        return next((job.kind for job in jobs if job.sample_id == sample_id), None)
+        found = next((job.kind for job in jobs if job.sample_id == sample_id), None)
+        if found is None and self._preparing and self._preparing.working_on() == sample_id:
+            return "prepare"
+        return found
 
     def wait(self, timeout: float) -> bool:
         """Waits until nothing is running, queued or left to prepare; False if it took longer."""
@@ -214,6 +247,8 @@ class Worker:
 
     def _look_ahead(self, review: Review, concept: str | None, failed: set[str]) -> Job | None:
         """Finds a new sample to prepare while fewer than `ahead` are ready for the curator."""
+        if not self._ahead:
+            return None
         try:
             counts = review.store.counts(concept)
             if counts["prepared"] + counts["waiting"] >= self._ahead:
@@ -235,8 +270,9 @@ class Worker:
         try:
             act(job.sample_id, **job.arguments)
         except StaleVersionError as error:
-            # Preparing is a favour; a human who was quicker needs no word about it.
-            return None if job.kind == "prepare" else str(error)
+            # A human who was quicker needs no word: preparing is a favour, and the page asks for
+            # another fill when the mask was drawn on meanwhile.
+            return None if job.kind in ("prepare", "fill") else str(error)
         except ForgetmeError as error:
             return str(error)
         except Exception as error:  # the thread must live; the log has the trace

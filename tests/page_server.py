@@ -71,6 +71,10 @@ class TruthSegmenter:
     ) -> list[Proposal]:
         """Answers with the object under each point; elsewhere with a disc around it."""
         result = np.zeros(image.shape[:2], bool) if mask is None else mask.copy()
+        if box_xywh is not None:
+            x, y, w, h = box_xywh
+            inside = [one[y : y + h, x : x + w].sum() for _, one in self.truth.of(image)]
+            result |= self.truth.of(image)[int(np.argmax(inside))][1]
         for (x, y), label in zip(np.asarray(points_xy, int), labels, strict=True):
             hit = next((one for _, one in self.truth.of(image) if one[y, x]), None)
             if hit is None or not label:

@@ -75,7 +75,7 @@ def test_wrong_usage_exits_2():
         ["frobnicate"],
         ["curate"],
         ["scenes", "x", "--count", "-1"],
-        ["export", "--store", "x", "out", "--format", "parquet"],
+        ["export", "--store", "x", "out", "--format", "xml"],
     ):
         result = run(*arguments)
         assert result.exit_code == 2, arguments

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from small_store import accept, add, filled, picture, prepare, proposed, square, step
 
-from forgetme.dataset import LAYERS, MARKER, export_folders
+from forgetme.dataset import export
+from forgetme.dataset.place import MARKER
+from forgetme.dataset.quadruple import LAYERS
 from forgetme.errors import DiskFullError, ForgetmeError
 
 
@@ -34,7 +36,7 @@ def test_export_writes_four_exact_layers_for_each_accepted_sample(store, tmp_pat
     row = accept(store, add(store, 1))
     prepare(store, add(store, 2))
     step(store, prepare(store, add(store, 3)), "rejected")
-    report = export_folders(store, tmp_path / "out")
+    report = export(store, tmp_path / "out")
     assert (report.exported, report.by_concept, report.left_out) == (1, {"cat": 1}, ())
     out = tmp_path / "out"
     assert {path.name for layer in LAYERS for path in (out / layer).iterdir()} == {"beach_1.png"}
@@ -57,7 +59,7 @@ def test_export_writes_the_picked_try(store, tmp_path):
     row = step(store, row, "refined", filled(store, row, seed=5))
     row = step(store, row, "chosen", {"try": 0})
     step(store, row, "accepted", {"how": "human"})
-    export_folders(store, tmp_path / "out")
+    export(store, tmp_path / "out")
     background = pixels(tmp_path / "out", "background", "beach_1")
     assert np.array_equal(background[5], store.get_image(row.tries[0]["image_sha"])[5])
 
@@ -73,7 +75,7 @@ def test_export_is_loaded_by_the_datasets_library(store, tmp_path, monkeypatch, 
     })  # fmt: skip
     row = step(store, row, "filled", filled(store, row))
     step(store, row, "accepted", {"how": "policy"}, by="policy")
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     where = {"data_dir": str(out), "data_files": str(out / "metadata.jsonl")}[path]
     cache = str(tmp_path / "cache")
     loaded = datasets.load_dataset("imagefolder", **{path: where}, cache_dir=cache)["train"]
@@ -93,14 +95,14 @@ def test_export_load_line_works_where_a_stem_looks_like_a_split(store, tmp_path,
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     accept(store, add(store, 1, name="COCO_val2014_7"))
-    report = export_folders(store, tmp_path / "out")
+    report = export(store, tmp_path / "out")
     loaded = eval(report.load, {"datasets": datasets})["train"]
     assert set(LAYERS) < set(loaded.column_names)
 
 
 def test_export_says_what_made_each_quadruple(store, tmp_path):
     row = accept(store, add(store, 1), by="bob")
-    export_folders(store, tmp_path / "out")
+    export(store, tmp_path / "out")
     (line,) = lines(tmp_path / "out")
     for layer in LAYERS:
         assert (tmp_path / "out" / line[f"{layer}_file_name"]).is_file()
@@ -131,7 +133,7 @@ def test_export_columns_have_one_type_in_every_row(store, tmp_path):
     row = step(store, add(store, 2), "mask_edited", {"mask_sha": store.put_image(square(4))})
     bare = filled(store, row) | {"settings": {}}
     step(store, step(store, row, "filled", bare), "accepted")
-    export_folders(store, tmp_path / "out")
+    export(store, tmp_path / "out")
     first, second = lines(tmp_path / "out")
     types = {key: type(value) for key, value in first.items()}
     assert {key: type(value) for key, value in second.items()} == types
@@ -142,33 +144,33 @@ def test_export_stems_are_the_sources_own_where_unique(store, tmp_path):
     accept(store, add(store, 1, name="beach.png"))
     accept(store, add(store, 2, name="BEACH.jpg", concept="dog"))
     accept(store, add(store, 3, name="../../up", concept="../dog"))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     stems = [Path(line["original_file_name"]).stem for line in lines(out)]
     assert stems == ["beach", "BEACH-dog", "_.._up"]
     assert sorted(path.stem for path in (out / "mask").iterdir()) == sorted(stems)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
-    only = export_folders(store, tmp_path / "dogs", concept="dog").folder
+    only = export(store, tmp_path / "dogs", concept="dog").folder
     assert [Path(line["original_file_name"]).stem for line in lines(only)] == ["BEACH"]
 
 
 def test_export_stems_do_not_move_when_more_is_accepted(store, tmp_path):
     add(store, 1, name="beach")
     accept(store, add(store, 2, name="beach", concept="dog"))
-    before = lines(export_folders(store, tmp_path / "out").folder)
+    before = lines(export(store, tmp_path / "out").folder)
     accept(store, store.samples()[0])
-    after = lines(export_folders(store, tmp_path / "out").folder)
+    after = lines(export(store, tmp_path / "out").folder)
     assert before[0]["original_file_name"] == after[1]["original_file_name"]
 
 
 def test_export_again_replaces_the_earlier_export(store, tmp_path):
     accept(store, add(store, 1))
     gone = accept(store, add(store, 2))
-    first = export_folders(store, tmp_path / "out")
+    first = export(store, tmp_path / "out")
     before = content(tmp_path / "out")
-    assert export_folders(store, tmp_path / "out").replaced
+    assert export(store, tmp_path / "out").replaced
     assert content(tmp_path / "out") == before, "the same store gives the same bytes"
     store.undo("ann", sample_id=gone.id)
-    report = export_folders(store, tmp_path / "out")
+    report = export(store, tmp_path / "out")
     assert (first.replaced, report.replaced, report.exported) == (False, True, 1)
     assert not (tmp_path / "out" / "mask" / "beach_2.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
@@ -177,14 +179,14 @@ def test_export_again_replaces_the_earlier_export(store, tmp_path):
 def test_export_keeps_files_that_are_not_its_own(store, tmp_path):
     accept(store, add(store, 1))
     out = tmp_path / "out"
-    export_folders(store, out)
+    export(store, out)
     (out / "README.md").write_text("my card")
     (out / "notes" / "deep").mkdir(parents=True)
     (out / "notes" / "deep" / "a.txt").write_text("kept")
     (out / "mask" / "mine.png").write_text("kept too")
     (out / "link").symlink_to(tmp_path / "store", target_is_directory=True)
     accept(store, add(store, 2))
-    export_folders(store, out)
+    export(store, out)
     assert (out / "README.md").read_text() == "my card"
     assert (out / "notes" / "deep" / "a.txt").read_text() == "kept"
     assert (out / "mask" / "mine.png").read_text() == "kept too"
@@ -197,12 +199,12 @@ def test_export_keeps_files_that_are_not_its_own(store, tmp_path):
 def test_export_refuses_to_put_its_file_over_one_that_is_not_its_own(store, tmp_path):
     accept(store, add(store, 1))
     out = tmp_path / "out"
-    export_folders(store, out)
+    export(store, out)
     (out / "mask" / "beach_2.png").write_text("mine")
     accept(store, add(store, 2))
     before = content(out)
     with pytest.raises(ForgetmeError, match="move it away"):
-        export_folders(store, out)
+        export(store, out)
     assert content(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
 
@@ -219,7 +221,7 @@ def test_export_refuses_a_place_that_is_no_export(store, tmp_path, what):
         if what == "broken marker":
             (out / MARKER).write_text("{}")
     with pytest.raises(ForgetmeError, match="new or empty folder"):
-        export_folders(store, out)
+        export(store, out)
     assert (out if what == "file" else out / "precious.txt").read_text() == "precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
 
@@ -227,13 +229,13 @@ def test_export_refuses_a_place_that_is_no_export(store, tmp_path, what):
 def test_export_never_writes_into_the_store(store, tmp_path):
     accept(store, add(store, 1))
     with pytest.raises(ForgetmeError, match="new or empty folder"):
-        export_folders(store, tmp_path / "store")
+        export(store, tmp_path / "store")
     assert store.check() == []
 
 
 def test_export_files_are_copies_so_that_editing_them_leaves_the_store_whole(store, tmp_path):
     row = accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     with (out / "original" / "beach_1.png").open("r+b") as file:
         file.write(b"edited")
     assert store.check() == []
@@ -243,10 +245,10 @@ def test_export_files_are_copies_so_that_editing_them_leaves_the_store_whole(sto
 def test_export_of_nothing_says_what_to_do(store, tmp_path):
     add(store, 1)
     with pytest.raises(ForgetmeError, match="accept some"):
-        export_folders(store, tmp_path / "out")
+        export(store, tmp_path / "out")
     accept(store, store.samples()[0])
     with pytest.raises(ForgetmeError, match="concept 'dog'"):
-        export_folders(store, tmp_path / "out", concept="dog")
+        export(store, tmp_path / "out", concept="dog")
     assert not (tmp_path / "out").exists()
 
 
@@ -257,7 +259,7 @@ def test_export_leaves_out_what_is_not_sound_and_says_why(store, tmp_path):
     step(store, step(store, row, "filled", leaky), "accepted")
     lost = accept(store, add(store, 3))
     store.blob_path(lost.image_sha).unlink()
-    report = export_folders(store, tmp_path / "out")
+    report = export(store, tmp_path / "out")
     assert report.exported == 1
     assert "beach_2: its background differs" in report.left_out[0]
     assert "beach_3: the store has no image" in report.left_out[1]
@@ -267,26 +269,26 @@ def test_export_leaves_out_what_is_not_sound_and_says_why(store, tmp_path):
 
 def test_export_that_is_all_unsound_leaves_the_earlier_one(store, tmp_path):
     row = accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     before = content(out)
     store.blob_path(row.image_sha).unlink()
     with pytest.raises(ForgetmeError, match="no accepted sample is sound"):
-        export_folders(store, out)
+        export(store, out)
     assert content(out) == before
 
 
 def test_export_that_fails_midway_leaves_the_earlier_one(store, tmp_path, monkeypatch):
     accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     before = content(out)
     accept(store, add(store, 2))
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFullError, match="untouched"):
-        export_folders(store, out)
+        export(store, out)
     assert content(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
 
@@ -294,7 +296,7 @@ def test_export_that_fails_midway_leaves_the_earlier_one(store, tmp_path, monkey
 @pytest.mark.parametrize("killed", ["before the second rename", "after it"])
 def test_export_mends_a_swap_that_was_killed_in_the_middle(store, tmp_path, killed):
     accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     (out / "README.md").write_text("my card")
     previous = tmp_path / ".out.previous"
     if killed == "after it":
@@ -302,7 +304,7 @@ def test_export_mends_a_swap_that_was_killed_in_the_middle(store, tmp_path, kill
     else:
         out.rename(previous)
     accept(store, add(store, 2))
-    assert export_folders(store, out).replaced
+    assert export(store, out).replaced
     assert (out / "README.md").read_text() == "my card"
     assert len(lines(out)) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
@@ -320,7 +322,7 @@ def test_export_restores_the_earlier_one_when_the_swap_fails(
     store, tmp_path, monkeypatch, error, seen
 ):
     accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     before = content(out)
     rename = Path.rename
 
@@ -331,7 +333,7 @@ def test_export_restores_the_earlier_one_when_the_swap_fails(
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(seen):
-        export_folders(store, out)
+        export(store, out)
     monkeypatch.undo()
     assert content(out) == before
 
@@ -340,14 +342,14 @@ def test_export_tells_its_progress(store, tmp_path):
     for seed in range(3):
         accept(store, add(store, seed))
     told = []
-    export_folders(store, tmp_path / "out", on_progress=lambda *pair: told.append(pair))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    export(store, tmp_path / "out", on_progress=lambda *one: told.append(one))
+    assert told == [(n, 3, f"read beach_{n - 1}") for n in (1, 2, 3)]
 
 
 def test_export_leaves_out_what_is_taken_back_while_it_runs(store, tmp_path):
     accept(store, add(store, 1))
     last = accept(store, add(store, 2))
-    report = export_folders(
+    report = export(
         store, tmp_path / "out", on_progress=lambda *_: store.undo("ann", sample_id=last.id)
     )
     assert (report.exported, report.left_out) == (1, ())
@@ -356,5 +358,5 @@ def test_export_leaves_out_what_is_taken_back_while_it_runs(store, tmp_path):
 
 def test_export_can_be_read_by_others(store, tmp_path):
     accept(store, add(store, 1))
-    out = export_folders(store, tmp_path / "out").folder
+    out = export(store, tmp_path / "out").folder
     assert os.stat(out).st_mode & 0o055 == 0o055

@@ -17,21 +17,21 @@ ROOT = PACKAGE.parent
 
 # A new room goes here and in the table of the design. A room that is not built yet does no harm.
 FLOORS = {
-    0: "errors sample masks images entangled merge concept settings",
-    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint answers",
+    0: "errors sample masks strokes images entangled merge concept settings process jobstate seam",
+    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint answers embeddings",
     2: "models store dataset weights",
-    3: "pipeline review team side train compare tiny",
-    4: "jobs work cli doctor __main__",
+    3: "fills suggest retries pipeline review hand team side train compare tiny",
+    4: "jobs ahead work cli doctor __main__",
     5: "ui app",
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
 # Not stages but parts that stages are built from: on floor 1 only these may be imported.
-PARTS_OF_STAGES = {"sam", "checkpoint", "answers"}
+PARTS_OF_STAGES = {"sam", "checkpoint", "answers", "embeddings"}
 
 FLOOR_0_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}
-PIXEL_ROOMS = {"masks", "merge", "entangled"}
+PIXEL_ROOMS = {"masks", "strokes", "merge", "entangled", "seam"}
 NOT_ON_THE_FACE = {"torch", "torchvision", "diffusers", "transformers", "numpy", "cv2", "scipy"}
 HEAVY = {
     "torch", "torchvision", "diffusers", "transformers", "open_clip", "segment_anything",

@@ -98,7 +98,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_page_is_gradio_blocks_with_only_the_tabs_that_exist(page: Page) -> None:
     config = page.client.get("/config").json()
     tabs = [one["props"]["label"] for one in config["components"] if one["type"] == "tabitem"]
-    assert tabs == ["Curate"]
+    assert tabs == ["Curate", "Dataset", "Team"]
     assert config["analytics_enabled"] is False
 
 
@@ -131,7 +131,7 @@ def test_detail_has_outlines_inside_the_image_and_words_for_the_scores(page: Pag
         assert min(ring) >= 0
         assert max(ring) <= max(body["width"], body["height"])
     assert body["tries"][body["picked_try"]]["scores"]["words"]
-    assert body["tries"][0]["outside_unchanged"] is True
+    assert body["tries"][0]["outside"]["changed"] == 0
     assert body["proposals"][0]["verdict"]["reason"]
 
 
@@ -469,10 +469,10 @@ def app(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_a_host_that_others_can_reach_is_refused_without_a_word_of_consent() -> None:
-    ended = app("--host", "0.0.0.0")
+def test_a_host_that_others_can_reach_is_refused_without_accounts(tmp_path: Path) -> None:
+    ended = app("--host", "0.0.0.0", "--store", str(tmp_path / "store"))
     assert ended.returncode == 1
-    assert "--allow-network" in ended.stderr
+    assert "people add NAME --role lead" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

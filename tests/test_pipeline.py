@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from forgetme import pipeline
+from forgetme import fills, pipeline
 from forgetme.entangled import entangled_d, entangled_s
 from forgetme.errors import (
     EmptyRegionError,
@@ -106,7 +106,7 @@ def test_propose_without_any_mask_waits_for_the_human(scene, truth):
 def test_fill_leaves_every_byte_outside_the_dilated_mask_alone(scene, truth, spill):
     image, mask = scene
     truth.truth.spill = spill
-    made = pipeline.fill(image, mask, truth.models)
+    made = fills.fill(image, mask, truth.models)
     assert np.array_equal(made.mask, dilate(mask, 3))  # 2 % of 128 px is less than 3
     assert np.array_equal(made.image[~made.mask], image[~made.mask])
     assert not np.array_equal(made.image[mask], image[mask])
@@ -116,7 +116,7 @@ def test_fill_leaves_every_byte_outside_the_dilated_mask_alone(scene, truth, spi
 def test_refine_leaves_every_byte_outside_the_dilated_mask_alone(scene, truth, spill):
     image, mask = scene
     truth.truth.spill = spill
-    made = pipeline.refine(
+    made = fills.refine(
         image, mask, truth.models, Settings(), FillSettings(prompt="sand", dilate_px=5)
     )
     assert np.array_equal(made.mask, dilate(mask, 5))
@@ -126,14 +126,14 @@ def test_refine_leaves_every_byte_outside_the_dilated_mask_alone(scene, truth, s
 def test_fill_is_scored_on_the_mask_that_was_really_filled(scene, truth):
     image, mask = scene
     settings = Settings(fill=FillSettings(dilate_px=6))
-    made = pipeline.fill(image, mask, truth.models, settings)
+    made = fills.fill(image, mask, truth.models, settings)
     assert made.scores.d == entangled_d(image, made.image, dilate(mask, 6))
     assert made.scores.s == entangled_s(made.image, dilate(mask, 6))
 
 
 def test_fill_uses_and_records_the_asked_variant_and_dilation(scene, truth):
     image, mask = scene
-    made = pipeline.fill(image, mask, truth.models, Settings(variant="released"))
+    made = fills.fill(image, mask, truth.models, Settings(variant="released"))
     assert made.scores.d.variant == "released"
     assert made.settings.dilate_px == 3  # what None became
 
@@ -142,25 +142,25 @@ def test_fill_dilates_by_two_percent_of_a_large_image(truth):
     image = np.zeros((200, 500, 3), np.uint8)
     mask = np.zeros((200, 500), bool)
     mask[90:110, 240:260] = True
-    made = pipeline.fill(image, mask, truth.models)
+    made = fills.fill(image, mask, truth.models)
     assert made.settings.dilate_px == 10
 
 
 def test_fill_of_an_empty_mask_and_of_a_full_one_says_what_to_do(scene, truth):
     image, mask = scene
     with pytest.raises(EmptyRegionError, match="click the object"):
-        pipeline.fill(image, np.zeros_like(mask), truth.models)
+        fills.fill(image, np.zeros_like(mask), truth.models)
     with pytest.raises(EmptyRegionError, match="shrink the mask"):
-        pipeline.fill(image, np.ones_like(mask), truth.models)
+        fills.fill(image, np.ones_like(mask), truth.models)
     almost = np.ones_like(mask)
     almost[0, 0] = False  # gone once dilated
     with pytest.raises(EmptyRegionError, match="grown by 3 px"):
-        pipeline.fill(image, almost, truth.models)
+        fills.fill(image, almost, truth.models)
 
 
 def test_fill_refuses_a_mask_of_another_size(scene, truth):
     with pytest.raises(ValueError, match="128x128"):
-        pipeline.fill(scene[0], np.ones((10, 10), bool), truth.models)
+        fills.fill(scene[0], np.ones((10, 10), bool), truth.models)
 
 
 def test_refine_hands_every_setting_to_the_diffusion_and_records_them(scene, truth):
@@ -175,7 +175,7 @@ def test_refine_hands_every_setting_to_the_diffusion_and_records_them(scene, tru
         guidance=3.0,
         seed=42,
     )
-    made = pipeline.refine(image, mask, truth.models, Settings(), wanted)
+    made = fills.refine(image, mask, truth.models, Settings(), wanted)
     given = truth.truth.painted[0]
     assert {key: given[key] for key in ("prompt", "negative_prompt", "strength", "steps")} == {
         "prompt": "sand",
@@ -190,7 +190,7 @@ def test_refine_hands_every_setting_to_the_diffusion_and_records_them(scene, tru
 
 def test_refine_never_shows_the_object_to_the_diffusion(scene, truth):
     image, mask = scene
-    pipeline.refine(image, mask, truth.models, Settings(), FillSettings(prompt="sand"))
+    fills.refine(image, mask, truth.models, Settings(), FillSettings(prompt="sand"))
     shown = truth.truth.painted[0]["image"]
     hole = truth.truth.painted[0]["mask"]
     assert np.array_equal(shown[~hole], image[~hole])
@@ -200,7 +200,7 @@ def test_refine_never_shows_the_object_to_the_diffusion(scene, truth):
 def test_refine_starts_from_the_given_background(scene, truth):
     image, mask = scene
     start = np.full_like(image, 77)
-    pipeline.refine(image, mask, truth.models, Settings(), FillSettings(prompt="sand"), start=start)
+    fills.refine(image, mask, truth.models, Settings(), FillSettings(prompt="sand"), start=start)
     hole = truth.truth.painted[0]["mask"]
     assert (truth.truth.painted[0]["image"][hole] == 77).all()
 
@@ -209,11 +209,11 @@ def test_the_real_classes_propose_fill_and_refine(scene, models):
     image, mask = scene
     proposed = pipeline.propose(image, "cat", models, Settings(max_proposals=3))
     assert 0 < len(proposed.ranked) <= 3
-    made = pipeline.fill(image, mask, models)
+    made = fills.fill(image, mask, models)
     known = image[~made.mask].astype(float).mean(axis=0)  # what the small LaMa fills with
     assert np.abs(made.image[made.mask] - known).max() <= 1.5
     assert made.made_by.startswith("tiny/filler@")
-    refined = pipeline.refine(image, mask, models, Settings(), FillSettings(prompt="cat", steps=2))
+    refined = fills.refine(image, mask, models, Settings(), FillSettings(prompt="cat", steps=2))
     assert np.array_equal(refined.image[~made.mask], image[~made.mask])
 
 
@@ -386,12 +386,12 @@ def test_a_fill_for_a_mask_that_is_gone_is_dropped(drawn, truth, store):
     curate(originals(drawn)[:1], truth, store)
     seen = store.samples()[0]
     image = store.get_image(seen.image_sha)
-    made = pipeline.fill(image, store.get_mask(seen.mask_sha), truth.models)
+    made = fills.fill(image, store.get_mask(seen.mask_sha), truth.models)
     sha = store.put_image(np.eye(128, dtype=bool))
     store.append(seen.id, "mask_edited", {"mask_sha": sha, "how": "points"}, by="ann",
                  expected_version=seen.version)  # fmt: skip
     with pytest.raises(StaleVersionError, match="mask changed"):
-        pipeline.record_try(store, seen, "filled", made, Settings(), by="ann")
+        fills.record_try(store, seen, "filled", made, Settings(), by="ann")
     assert store.sample(seen.id).tries == []
 
 
@@ -399,9 +399,9 @@ def test_a_fill_that_comes_after_a_decision_is_kept_without_touching_it(drawn, t
     curate(originals(drawn)[:1], truth, store)
     seen = store.samples()[0]
     image = store.get_image(seen.image_sha)
-    made = pipeline.fill(image, store.get_mask(seen.mask_sha), truth.models)
+    made = fills.fill(image, store.get_mask(seen.mask_sha), truth.models)
     store.append(seen.id, "accepted", {"how": "human"}, by="ann", expected_version=seen.version)
-    row = pipeline.record_try(store, seen, "refined", made, Settings(), by="ann")
+    row = fills.record_try(store, seen, "refined", made, Settings(), by="ann")
     assert (row.state, row.picked_try, len(row.tries)) == ("accepted", 0, 2)
 
 

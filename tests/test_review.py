@@ -13,9 +13,10 @@ from PIL import Image
 from forgetme import masks
 from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
 from forgetme.images import read_image, read_mask
-from forgetme.review import BACKDROPS, Review
+from forgetme.review import Review
 from forgetme.sample import FillSettings
 from forgetme.scenes import BACKGROUNDS
+from forgetme.suggest import BACKDROPS
 from forgetme.work import Worker
 
 

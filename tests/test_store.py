@@ -32,6 +32,7 @@ from forgetme.store import migrate as migrate_module
 from forgetme.store.database import Database, url_of
 from forgetme.store.migrate import MIGRATIONS, migrate
 from forgetme.store.project import project
+from forgetme.store.schema import SCHEMA
 
 pytest_plugins = ["small_postgres"]
 
@@ -331,6 +332,147 @@ def test_store_lists_the_last_decisions_in_force(store):
     ]
 
 
+# Reviews by a lead
+
+
+def test_store_approval_stays_with_the_decision_it_was_given_to(store):
+    row = accept(store, add(store, 1))
+    assert (row.reviewed, row.decided_at) == (None, row.updated_at)
+    row = step(store, row, "reviewed", {"verdict": "approved", "text": ""}, by="lea")
+    assert (row.state, row.reviewed, row.reviewed_by) == ("accepted", "approved", "lea")
+    assert row.decided_by == "ann"
+    assert step(store, row, "flagged").reviewed is None
+    row = store.undo("ann")
+    assert (row.state, row.reviewed) == ("accepted", "approved")
+    row = store.undo("ann")
+    assert (row.state, row.reviewed, row.reviewed_by, row.decided_at) == (
+        "prepared", None, None, None,
+    )  # fmt: skip
+    assert store.check() == []
+
+
+def test_store_return_takes_the_decision_away_and_says_why(store):
+    row = accept(store, add(store, 1))
+    row = step(store, row, "reviewed", {"verdict": "returned", "text": "an ear is left"}, by="lea")
+    assert (row.state, row.decided_by, row.decided_event) == ("prepared", None, None)
+    assert (row.reviewed, row.reviewed_by, row.comment) == ("returned", "lea", "an ear is left")
+    row = step(store, row, "chosen", {"index": 1})
+    assert row.reviewed == "returned"
+    row = step(store, row, "skipped")
+    assert (row.reviewed, row.reviewed_by) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("made", "state"), [("new", "new"), ("unsure", "waiting"), ("broken", "broken")]
+)
+def test_store_return_goes_back_to_where_the_sample_was(store, made, state):
+    if made == "broken":
+        row = store.import_broken(name="b", concept="cat", by="policy", error="empty")
+    else:
+        row = add(store, 1)
+    if made == "unsure":
+        row = step(store, row, "proposed", proposed(chosen=None))
+    row = step(store, step(store, row, "rejected"), "reviewed", {"verdict": "returned"})
+    assert row.state == state
+
+
+@pytest.mark.parametrize("verdict", ["approved", "returned"])
+def test_store_reviews_only_what_is_decided(store, verdict):
+    row = prepare(store, add(store, 1))
+    with pytest.raises(ValueError, match="nothing to review"):
+        step(store, row, "reviewed", {"verdict": verdict})
+    with pytest.raises(ValueError, match="'approved' or 'returned', got 'nice'"):
+        step(store, step(store, row, "skipped"), "reviewed", {"verdict": "nice"})
+
+
+# What the queue sorts by
+
+
+def boxed(score: float, box: list[int], *, yes: bool | None = None, sure: float = 1.0) -> dict:
+    verdict = None if yes is None else {"yes": yes, "confidence": sure, "reason": "", "made_by": ""}
+    return proposal() | {"score": score, "box_xywh": box, "verdict": verdict, "predicted_iou": 0.7}
+
+
+def test_store_margin_is_to_the_best_other_object(store):
+    whole, head, rival = [0, 0, 10, 10], [2, 2, 4, 4], [12, 0, 8, 10]
+    masks = [boxed(0.9, whole), boxed(0.85, head), boxed(0.3, rival), boxed(0.2, rival)]
+    row = step(store, add(store, 1), "proposed", {"proposals": masks, "chosen": 0})
+    assert row.clip_margin == pytest.approx(0.6)
+    row = step(store, row, "chosen", {"index": 2})
+    assert (row.clip_score, row.clip_margin) == (0.3, pytest.approx(0.6))
+    alone = {"proposals": masks[:2], "chosen": 1}
+    row = step(store, row, "proposed", alone)
+    assert (row.clip_score, row.clip_margin) == (0.85, None)
+
+
+@pytest.mark.parametrize(
+    ("score", "yes", "sure", "disagreement"),
+    [(0.9, None, 0, 0.2), (0.7, True, 0.7, 0.0), (0.7, False, 0.9, 0.6), (0.1, True, 1.0, 0.9)],
+)
+def test_store_disagreement_is_the_spread_of_the_three_opinions(
+    store, score, yes, sure, disagreement
+):
+    one = boxed(score, [0, 0, 5, 5], yes=yes, sure=sure)
+    row = step(store, add(store, 1), "proposed", {"proposals": [one], "chosen": None})
+    assert row.disagreement == pytest.approx(disagreement)
+    assert row.verdict == {None: None, True: "yes", False: "no"}[yes]
+
+
+def test_store_signals_of_a_hand_made_mask_are_those_of_the_best_proposal(store):
+    row = step(store, add(store, 1), "proposed", proposed() | {"novelty": 0.25})
+    mask = {"mask_sha": store.put_image(square(8)), "how": "points", "points": []}
+    row = step(store, row, "mask_edited", mask)
+    assert (row.chosen, row.clip_score, row.verdict, row.novelty) == (None, 0.8, "yes", 0.25)
+    row = step(store, row, "proposed", {"proposals": [], "chosen": None})
+    assert (row.clip_score, row.clip_margin, row.verdict, row.disagreement) == (None,) * 4
+    assert row.novelty == 0.25
+
+
+def test_store_verdict_asked_later_changes_what_the_queue_sorts_by(store):
+    row = step(store, add(store, 1), "proposed", proposed(1, None))
+    answered = row.proposals[0] | {"verdict": {"yes": False, "confidence": 1.0}}
+    row = step(store, row, "proposed", {"proposals": [answered], "chosen": None, "asked": 0})
+    assert (row.verdict, row.disagreement) == ("no", pytest.approx(0.9))
+
+
+# Twins and lineage
+
+
+def test_store_twin_is_one_more_copy_of_an_image(store):
+    first = add(store, 1, name="beach")
+    known = {"name": "beach", "concept": "cat", "by": "lea", "twin_of": first.id}
+    twins = [store.import_image(picture(1), **known) for _ in range(2)]
+    assert len({first.id, *(one.id for one in twins)}) == 3
+    assert [(one.twin_of, one.twin_number) for one in twins] == [(first.id, 2), (first.id, 3)]
+    assert [one.name for one in twins] == ["beach-2", "beach-3"]
+    assert add(store, 1) == first
+    for wrong in ({"twin_of": twins[0].id}, {"concept": "dog"}):
+        with pytest.raises(ValueError, match="copy of an original"):
+            store.import_image(picture(1), **known | wrong)
+    with pytest.raises(ValueError, match="must have the same image"):
+        store.import_image(picture(2), **known)
+    live = store.samples()
+    store.rebuild()
+    assert store.samples() == live
+    assert store.import_image(picture(1), **known).twin_number == 4
+
+
+def test_store_table1_counts_an_image_once_whatever_its_twins(store):
+    first = accept(store, add(store, 1))
+    twin = store.import_image(picture(1), name="b", concept="cat", by="lea", twin_of=first.id)
+    step(store, prepare(store, twin), "accepted", {"how": "human"}, by="bob")
+    (line,) = store.table1()
+    assert (line.images, line.selected, line.human) == (1, 1, 1)
+    assert store.sources("cat") == {first.source: "accepted"}
+
+
+def test_store_keeps_where_a_merged_sample_comes_from(store):
+    lineage = {"foreground": "0" * 16, "background": "uploaded", "place": {"x": 3, "y": 4}}
+    row = store.import_image(picture(3), name="m", concept="cat", by="ann", lineage=lineage)
+    assert store.sample(row.id).lineage == lineage
+    assert add(store, 1).lineage is None
+
+
 # Lists, counts, Table 1
 
 
@@ -506,7 +648,8 @@ def test_store_is_safe_among_threads(store):
 
 ACTS = st.sampled_from(
     ["proposed", "unsure", "chosen", "edited", "cleared", "filled", "kept", "try", "accepted",
-     "rejected", "skipped", "flagged", "commented", "undo", "stale"]
+     "rejected", "skipped", "flagged", "commented", "undo", "stale", "new_proposed",
+     "approved", "returned"]
 )  # fmt: skip
 
 
@@ -515,6 +658,9 @@ def act(store: Store, row, what: str, number: int):
     mask = store.put_image(square(2 + number))
     kind, payload = {
         "proposed": lambda: ("proposed", proposed(3, number)),
+        "new_proposed": lambda: ("proposed", proposed(1, 0) | {"novelty": number / 3}),
+        "approved": lambda: ("reviewed", {"verdict": "approved"}),
+        "returned": lambda: ("reviewed", {"verdict": "returned", "text": f"again {number}"}),
         "unsure": lambda: ("proposed", proposed(2, None)),
         "chosen": lambda: ("chosen", {"index": number}),
         "edited": lambda: ("mask_edited", {"mask_sha": mask, "how": "grow"}),
@@ -627,13 +773,16 @@ def test_store_uses_an_index_for_every_list(tmp_path):
         assert "COVERING INDEX" in connection.execute(text(group)).one()[3]
 
 
+LATER = f"{int(SCHEMA) + 1:04d}"
+
+
 def later_version(folder: Path) -> Path:
     """A copy of the migrations with one more step, as a newer version has it."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_priority.py").write_text(
-        'from alembic import op\nimport sqlalchemy as sa\nrevision = "0002"\n'
-        'down_revision = "0001"\n'
+    (migrations / "versions" / f"{LATER}_priority.py").write_text(
+        f'from alembic import op\nimport sqlalchemy as sa\nrevision = "{LATER}"\n'
+        f'down_revision = "{SCHEMA}"\n'
         'def upgrade():\n    op.add_column("sample", sa.Column("priority", sa.Integer))\n'
     )
     return migrations
@@ -644,41 +793,94 @@ def test_store_of_an_older_version_is_copied_and_then_migrated(place, tmp_path):
         row = accept(store, add(store, 1))
     database = Database(url_of(place["location"]))
     migrations = later_version(tmp_path)
-    backup = migrate(database, tmp_path / "backups", migrations=migrations, head="0002")
+    backup = migrate(database, tmp_path / "backups", migrations=migrations, head=LATER)
     with database.read() as connection:
         assert connection.execute(text("SELECT id, priority FROM sample")).all() == [(row.id, None)]
     if database.is_sqlite:
         old = sqlite3.connect(backup)
-        assert old.execute("SELECT version_num FROM alembic_version").fetchone() == ("0001",)
+        assert old.execute("SELECT version_num FROM alembic_version").fetchone() == (SCHEMA,)
         assert old.execute("SELECT count(*) FROM event").fetchone() == (4,)
         old.close()
     else:
         lines = [json.loads(line) for line in backup.read_text().splitlines()]
         kept = [line["row"]["kind"] for line in lines if line["table"] == "event"]
         assert kept == ["imported", "proposed", "filled", "accepted"]
-    assert migrate(database, tmp_path / "backups", migrations=migrations, head="0002") is None
+    assert migrate(database, tmp_path / "backups", migrations=migrations, head=LATER) is None
     database.close()
+
+
+def first_version(folder: Path) -> Path:
+    """The migrations as the first version had them."""
+    migrations = folder / "first"
+    shutil.copytree(MIGRATIONS, migrations)
+    for step_file in (migrations / "versions").glob("[0-9]*.py"):
+        if not step_file.name.startswith("0001"):
+            step_file.unlink()
+    return migrations
+
+
+def test_store_of_the_first_version_takes_every_step_and_derives_its_rows(place, tmp_path):
+    with Store(tmp_path / "model") as model:
+        accept(model, add(model, 1))
+        step(model, add(model, 2), "proposed", proposed(chosen=None))
+        rows, events = model.samples(), model.events()
+    (tmp_path / "store").mkdir()
+    old = Database(url_of(place["location"]))
+    assert migrate(old, tmp_path, migrations=first_version(tmp_path), head="0001") is None
+    lines = [vars(one) | {"actor": one.by, "payload": json.dumps(one.payload)} for one in events]
+    with old.write() as connection:
+        columns = ("id", "at", "actor", "sample_id", "kind", "payload", "version")
+        names = ", ".join(columns)
+        values = ", ".join(f":{name}" for name in columns)
+        connection.execute(text(f"INSERT INTO event ({names}) VALUES ({values})"), lines)
+    old.close()
+    shutil.copytree(tmp_path / "model" / "blobs", tmp_path / "store" / "blobs")
+    with Store(**place) as store:
+        assert store.events() == events
+        assert store.samples() == rows
+        assert rows[0].clip_score == 0.8
+        assert store.check() == []
+
+
+def test_store_with_events_that_do_not_fit_is_left_as_it_was(place, tmp_path):
+    (tmp_path / "store").mkdir()
+    old = Database(url_of(place["location"]))
+    first = first_version(tmp_path)
+    migrate(old, tmp_path, migrations=first, head="0001")
+    with old.write() as connection:
+        connection.execute(text(
+            "INSERT INTO event (at, actor, sample_id, kind, payload, version) "
+            "VALUES ('2026', 'ann', '0123456789abcdef', 'accepted', '{}', 1)"
+        ))  # fmt: skip
+    with pytest.raises(ForgetmeError, match="0123456789abcdef do not fit.*bring back a backup"):
+        Store(**place)
+    with old.read() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0001"
+        assert connection.scalar(text("SELECT count(*) FROM event")) == 1
+    old.close()
 
 
 def test_store_of_a_newer_version_is_refused_and_left_alone(place, tmp_path):
     Store(**place).close()
     database = Database(url_of(place["location"]))
-    migrate(database, tmp_path / "backups", migrations=later_version(tmp_path), head="0002")
-    with pytest.raises(StoreVersionError, match="newer ForgetMe.*0002.*pip install -U forgetme"):
+    migrate(database, tmp_path / "backups", migrations=later_version(tmp_path), head=LATER)
+    with pytest.raises(
+        StoreVersionError, match=f"newer ForgetMe.*{LATER}.*pip install -U forgetme"
+    ):
         Store(**place)
     with database.read() as connection:
-        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0002"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == LATER
     database.close()
 
 
 def test_store_stays_as_it_was_when_a_migration_fails(place, tmp_path):
     Store(**place).close()
     migrations = later_version(tmp_path)
-    with (migrations / "versions" / "0002_priority.py").open("a") as step_two:
+    with (migrations / "versions" / f"{LATER}_priority.py").open("a") as step_two:
         step_two.write("    raise RuntimeError('power cut')\n")
     database = Database(url_of(place["location"]))
     with pytest.raises(RuntimeError, match="power cut"):
-        migrate(database, tmp_path / "backups", migrations=migrations, head="0002")
+        migrate(database, tmp_path / "backups", migrations=migrations, head=LATER)
     database.close()
     with Store(**place) as store:
         assert accept(store, add(store, 1)).state == "accepted"
@@ -689,7 +891,7 @@ def test_store_schema_is_what_the_migrations_make(place):
         from alembic.autogenerate import compare_metadata
         from alembic.migration import MigrationContext
 
-        from forgetme.store.schema import SCHEMA, metadata
+        from forgetme.store.schema import metadata
 
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []

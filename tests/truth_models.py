@@ -31,10 +31,16 @@ class Truth:
     says: bool | None = None  # what the verifier says whatever it is shown
     silent: bool = False  # the verifier does not answer
     spill: bool = False  # the fill also changes pixels outside the hole
+    back: float = 0.0  # how much of the concept is seen in pictures other than the originals
+    looked: list[np.ndarray] = field(default_factory=list)  # masks of such pictures shown
     made_by = "truth"
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         return self.masks[array_sha(np.array(image))]
+
+    def knows(self, image: np.ndarray) -> bool:
+        """Whether it is one of the originals."""
+        return array_sha(np.array(image)) in self.masks
 
     def __call__(self, image: np.ndarray) -> list[Proposal]:
         self.calls += 1
@@ -54,6 +60,8 @@ class Truth:
         return [proposal(truth), proposal(~truth, 0.1)]
 
     def rank(self, image, proposals, concept) -> np.ndarray:
+        if not self.knows(image):
+            return np.full(len(proposals), self.back)
         return np.array([0.1 + 0.8 * iou(one.mask, self.mask(image)) for one in proposals])
 
     def probabilities(self, images, labels, templates=None) -> np.ndarray:
@@ -61,9 +69,11 @@ class Truth:
         return np.stack([scores / scores.sum()] * len(images))
 
     def verify(self, image, one, concept) -> Verdict:
-        self.asked.append(one.mask)
+        (self.asked if self.knows(image) else self.looked).append(one.mask)
         if self.silent:
             raise VerifierError("no answer in 20 s")
+        if not self.knows(image):
+            return Verdict(self.back > 0.5, 0.9, f"{self.back:.0%} {concept}", "truth")
         right = iou(one.mask, self.mask(image)) > 0.8 if self.says is None else self.says
         return Verdict(right, 0.9, f"a whole {concept}" if right else "something else", "truth")
 

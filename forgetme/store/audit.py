@@ -5,6 +5,7 @@ from itertools import groupby, islice
 
 from sqlalchemy import Connection, delete, insert, select, text
 
+from forgetme.errors import ForgetmeError
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database
 from forgetme.store.project import project
@@ -37,19 +38,40 @@ def check(database: Database, blobs: Blobs) -> list[str]:
 def rebuild(database: Database) -> int:
     """Derives all samples from the events again, in one transaction, and returns their number."""
     with database.write() as connection:
-        connection.execute(delete(sample))
-        rows = (values_of(project(events)) for events in _histories(connection))
-        count = 0
-        while batch := list(islice(rows, BATCH)):
-            connection.execute(insert(sample), batch)
-            count += len(batch)
-        return count
+        return derive(connection)
+
+
+def derive(connection: Connection) -> int:
+    """Derives all samples from the events inside a transaction that is already open.
+
+    Raises:
+        ForgetmeError: the events of a sample do not fit each other.
+    """
+    connection.execute(delete(sample))
+    rows = (values_of(_folded(events)) for events in _histories(connection))
+    count = 0
+    while batch := list(islice(rows, BATCH)):
+        connection.execute(insert(sample), batch)
+        count += len(batch)
+    return count
+
+
+def _folded(events: list[Event]) -> SampleRow:
+    try:
+        return project(events)
+    except (KeyError, ValueError) as error:
+        raise ForgetmeError(
+            f"the events of sample {events[0].sample_id} do not fit each other ({error}); "
+            "bring back a backup"
+        ) from error
 
 
 def copy(source: Database, target: Database) -> None:
-    """Copies every line of every table, as of one moment, into a new store."""
+    """Copies every table that is meant to last, as of one moment, into a new store."""
     with source.read() as old, target.write() as new:
         for table in metadata.sorted_tables:
+            if not table.info.get("copied", True):
+                continue
             lines = old.execute(select(table), execution_options=_STREAM).mappings()
             for part in lines.partitions():
                 new.execute(insert(table), [dict(line) for line in part])

@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 from forgetme.errors import DiskFullError, ForgetmeError
 
 BUSY_SECONDS = 60  # how long a writer waits for another process
+CACHE_KIB = 16_384  # SQLite's pages in memory, a connection: the indexes of 50,000 samples
 _POSTGRES_WRITER = 7_310_223_001  # key of the advisory lock that makes writers take turns
 
 
@@ -127,6 +128,7 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by _begin, not by the driver
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
 def _begin(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from forgetme.store.database import Database
+from forgetme.store.filters import kept_from
 from forgetme.store.schema import lease, sample
 
 
@@ -20,14 +21,18 @@ class Leases:
     def take(self, sample_id: str, holder: str, seconds: float) -> bool:
         """Takes or prolongs a lease; False while somebody else holds it."""
         with self._database.write() as connection:
-            return self._take(connection, sample_id, holder, seconds)
+            return self.take_in(connection, sample_id, holder, seconds)
 
     def take_next(
         self, holder: str, seconds: float, states: Sequence[str], concept: str | None
     ) -> str | None:
-        """Takes the first sample that nobody holds, earlier states first, and returns its id."""
+        """Takes the first sample that nobody holds, earlier states first, and returns its id.
+
+        A copy of an image that the holder has decided is not for them.
+        """
         held = and_(lease.c.sample_id == sample.c.id, lease.c.until > time.time())
         free = select(sample.c.id).outerjoin(lease, held).where(lease.c.sample_id.is_(None))
+        free = free.where(~kept_from(holder))
         if concept is not None:
             free = free.where(sample.c.concept == concept)
         free = free.order_by(sample.c.seq).limit(1)
@@ -35,7 +40,7 @@ class Leases:
             for state in states:
                 sample_id = connection.scalar(free.where(sample.c.state == state))
                 if sample_id is not None:
-                    self._take(connection, sample_id, holder, seconds)
+                    self.take_in(connection, sample_id, holder, seconds)
                     return sample_id
         return None
 
@@ -44,7 +49,8 @@ class Leases:
         with self._database.write() as connection:
             drop(connection, sample_id, holder)
 
-    def _take(self, connection: Connection, sample_id: str, holder: str, seconds: float) -> bool:
+    def take_in(self, connection: Connection, sample_id: str, holder: str, seconds: float) -> bool:
+        """Takes or prolongs a lease inside a transaction that is already open."""
         insert = (sqlite if self._database.is_sqlite else postgresql).insert
         now = time.time()
         statement = insert(lease).values(sample_id=sample_id, holder=holder, until=now + seconds)

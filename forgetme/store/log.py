@@ -3,14 +3,21 @@
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from forgetme.errors import StaleVersionError
 from forgetme.store.leases import drop
 from forgetme.store.names import name_key, plain_text, safe_stem, sample_id, without_suffix
 from forgetme.store.project import DECISIONS, apply, project
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.rows import broken_identity, events_of, first_row, row_by_id, values_of
+from forgetme.store.rows import (
+    broken_identity,
+    events_of,
+    first_row,
+    row_by_id,
+    twin_identity,
+    values_of,
+)
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
 
@@ -23,6 +30,8 @@ def add_sample(
     A broken sample of the same source takes the image.
     """
     concept = payload["concept"]
+    if payload.get("twin_of") is not None:
+        return _add_twin(connection, identity, name, payload, by)
     row = _by_identity(connection, concept, identity)
     if row is not None:
         return row
@@ -31,6 +40,31 @@ def add_sample(
         payload = {**payload, "name": broken.name}
         event = _insert_event(connection, broken.id, "imported", payload, by, broken.version + 1)
         return _save(connection, broken, apply(broken, event))
+    return _add_new(connection, identity, name, payload, by)
+
+
+def _add_twin(
+    connection: Connection, image_sha: str, name: str, payload: dict[str, Any], by: str
+) -> SampleRow:
+    """Imports one more copy of a sample; each call makes another one."""
+    first = row_by_id(connection, payload["twin_of"])
+    same = (payload["concept"], image_sha, None) == (first.concept, first.image_sha, first.twin_of)
+    if not same:
+        raise ValueError(
+            f"a twin is a copy of an original: {first.name} must have the same image and the "
+            f"concept {payload['concept']!r}, and be no twin itself"
+        )
+    columns = sample_table.c
+    newest = select(func.max(columns.twin_number)).where(columns.twin_of == first.id)
+    number = (connection.scalar(newest) or 1) + 1
+    payload = {**payload, "twin_number": number}
+    return _add_new(connection, twin_identity(image_sha, number), name, payload, by)
+
+
+def _add_new(
+    connection: Connection, identity: str, name: str, payload: dict[str, Any], by: str
+) -> SampleRow:
+    concept = payload["concept"]
     new_id = sample_id(concept, identity)
     stem = safe_stem(without_suffix(plain_text(name)))
     payload = {**payload, "name": _free_name(connection, concept, stem, new_id)}
@@ -51,6 +85,8 @@ def add_event(
     _check_version(row, expected_version)
     if kind == "undone":
         _check_undoable(connection, sample_id, payload.get("event"))
+    if kind == "reviewed":
+        payload = {**payload, "event": _decision_of(row)}
     event = _insert_event(connection, sample_id, kind, payload, by, row.version + 1)
     if kind == "undone":
         return _save(connection, row, project(events_of(connection, sample_id)))
@@ -83,6 +119,12 @@ def _check_version(row: SampleRow, expected: int) -> None:
             mine=expected,
             theirs=row,
         )
+
+
+def _decision_of(row: SampleRow) -> int:
+    if row.decided_event is None:
+        raise ValueError(f"{row.name} is not decided, so there is nothing to review yet")
+    return row.decided_event
 
 
 def _by_identity(connection: Connection, concept: str, identity: str) -> SampleRow | None:

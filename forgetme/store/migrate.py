@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, MetaData, inspect, text
 
 from forgetme.errors import ForgetmeError, StoreVersionError
+from forgetme.store import audit
 from forgetme.store.database import BUSY_SECONDS, Database
 from forgetme.store.schema import SCHEMA
 
@@ -21,7 +22,8 @@ def migrate(
 ) -> Path | None:
     """Makes the tables of an empty database, or runs what an older store lacks.
 
-    All steps are one transaction: after a failure the store is as it was.
+    All steps are one transaction: after a failure the store is as it was. The rows of an older
+    store are derived from its events again, so that no step has to fill in what is new in them.
 
     Args:
         database: opened, empty or of any version.
@@ -49,6 +51,8 @@ def migrate(
             _check_known(database, revision, head, migrations)
             backup = _back_up(database, connection, revision, backups)
         _upgrade(connection, migrations)
+        if revision is not None:
+            audit.derive(connection)
     return backup
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from forgetme.store.record import Event, SampleRow
+from forgetme.store.signals import signals
 
 DECISIONS = ("accepted", "rejected", "skipped", "flagged")
 
@@ -52,6 +53,8 @@ def apply(row: SampleRow | None, event: Event) -> SampleRow:
     missing = [key for key in _REQUIRED.get(event.kind, ()) if key not in event.payload]
     if missing:
         raise ValueError(f"a {event.kind} event needs {', '.join(missing)} in its payload")
+    if row is None and event.kind != "imported":
+        raise ValueError(f"a sample begins with imported, not with {event.kind}")
     row = _HANDLERS[event.kind](row, event.payload, event)
     return replace(row, version=event.version, updated_at=event.at)
 
@@ -75,6 +78,9 @@ def _imported(row: SampleRow | None, payload: Payload, event: Event) -> SampleRo
         source=payload.get("source", ""),
         version=event.version,
         seq=event.id,
+        lineage=payload.get("lineage"),
+        twin_of=payload.get("twin_of"),
+        twin_number=payload.get("twin_number"),
         **image,
     )
 
@@ -84,10 +90,10 @@ def _proposed(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     proposals, chosen = payload["proposals"], payload["chosen"]
     if chosen is not None:
         _check_index("proposal", chosen, proposals)
+    row = replace(row, proposals=proposals, novelty=payload.get("novelty", row.novelty))
     if "asked" in payload and payload.get("mask_sha") == row.mask_sha:
-        return replace(row, proposals=proposals)  # a verdict alone: mask and tries stay
-    row = _masked(row, chosen, None if chosen is None else payload["mask_sha"])
-    return replace(row, proposals=proposals)
+        return _signalled(row)  # a verdict alone: mask and tries stay
+    return _masked(row, chosen, None if chosen is None else payload["mask_sha"])
 
 
 def _chosen(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
@@ -123,7 +129,14 @@ def _decided(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     if event.kind == "accepted" and (row.mask_sha is None or row.picked_try is None):
         raise ValueError("accepted needs a mask and a picked try; fill the mask first")
     return replace(
-        row, state=event.kind, decided_by=event.by, decided_how=how, decided_event=event.id
+        row,
+        state=event.kind,
+        decided_by=event.by,
+        decided_how=how,
+        decided_event=event.id,
+        decided_at=event.at,
+        reviewed=None,
+        reviewed_by=None,
     )
 
 
@@ -131,19 +144,56 @@ def _commented(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     return replace(row, comment=payload["text"])
 
 
+def _reviewed(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    verdict = payload["verdict"]
+    if verdict not in ("approved", "returned"):
+        raise ValueError(f"verdict must be 'approved' or 'returned', got {verdict!r}")
+    if payload["event"] != row.decided_event:
+        return row  # the decision that was reviewed has been undone since
+    if verdict == "returned":
+        row = replace(_open(row, _state_before_deciding(row)), comment=payload.get("text", ""))
+    return replace(row, reviewed=verdict, reviewed_by=event.by)
+
+
 def _undone(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     return row
 
 
 def _open(row: SampleRow, state: str) -> SampleRow:
-    """Returns the row without a decision: work on a decided sample takes it up again."""
-    return replace(row, state=state, decided_by=None, decided_how=None, decided_event=None)
+    """Returns the row without a decision: work on a decided sample takes it up again.
+
+    An approval goes with the decision; that it was returned is known until the next one.
+    """
+    returned = row.reviewed == "returned"
+    return replace(
+        row,
+        state=state,
+        decided_by=None,
+        decided_how=None,
+        decided_event=None,
+        decided_at=None,
+        reviewed=row.reviewed if returned else None,
+        reviewed_by=row.reviewed_by if returned else None,
+    )
+
+
+def _state_before_deciding(row: SampleRow) -> str:
+    if row.image_sha is None:
+        return "broken"
+    if row.mask_sha is not None:
+        return "prepared"
+    return "waiting" if row.proposals else "new"
 
 
 def _masked(row: SampleRow, chosen: int | None, mask_sha: str | None) -> SampleRow:
     """Returns the row with another mask; fills of the old one are no tries of this one."""
     row = _open(row, "waiting" if mask_sha is None else "prepared")
-    return replace(_picked(row, None), chosen=chosen, mask_sha=mask_sha, tries=[])
+    row = replace(_picked(row, None), chosen=chosen, mask_sha=mask_sha, tries=[])
+    return _signalled(row)
+
+
+def _signalled(row: SampleRow) -> SampleRow:
+    return replace(row, **signals(row.proposals or [], row.chosen))
 
 
 def _picked(row: SampleRow, index: int | None) -> SampleRow:
@@ -181,6 +231,7 @@ _HANDLERS = {
     "skipped": _decided,
     "flagged": _decided,
     "commented": _commented,
+    "reviewed": _reviewed,
     "undone": _undone,
 }
 _REQUIRED = {
@@ -190,5 +241,6 @@ _REQUIRED = {
     "filled": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
     "refined": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
     "commented": ("text",),
+    "reviewed": ("verdict", "event"),
     "undone": ("event",),
 }

@@ -19,8 +19,10 @@ Kind = Literal[
     "skipped",
     "flagged",
     "commented",
+    "reviewed",
     "undone",
 ]
+Review = Literal["approved", "returned"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,17 @@ class SampleRow:
     comment: str | None = None
     updated_at: str = ""
     seq: int = 0  # id of the import event: the order of import
+    clip_score: float | None = None  # of the chosen proposal, else of the best one
+    clip_margin: float | None = None  # best score minus that of the best other object
+    verdict: Literal["yes", "no"] | None = None  # on the proposal of clip_score
+    disagreement: float | None = None  # [0, 1]: spread of ranker, verifier and segmenter
+    novelty: float | None = None  # [0, 1]: 1 - similarity to the nearest earlier sample
+    decided_at: str | None = None  # UTC, of the decision in force
+    reviewed: Review | None = None  # what a lead said of the decision in force, or sent back
+    reviewed_by: str | None = None
+    lineage: dict[str, Any] | None = None  # the samples that it was merged from
+    twin_of: str | None = None  # the sample of which this is a copy, for a second opinion
+    twin_number: int | None = None  # 2, 3 … among the copies; the original has None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,14 @@ def values_of(row: SampleRow) -> dict[str, Any]:
     """Returns a sample's line."""
     values = {name: getattr(row, name) for name in _FIELDS}
     identity = row.image_sha or broken_identity(row.source, row.name)
+    if row.twin_number is not None:
+        identity = twin_identity(identity, row.twin_number)
     return {**values, "identity": identity, "name_key": name_key(row.name)}
+
+
+def twin_identity(image_sha: str, number: int) -> str:
+    """Returns what lets one image be in a concept more than once."""
+    return f"{image_sha}#{number}"
 
 
 def broken_identity(source: str, name: str) -> str:

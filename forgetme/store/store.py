@@ -13,14 +13,22 @@ from forgetme.sample import STATES
 from forgetme.store import audit, log, table1
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database, url_of
+from forgetme.store.filters import Filter, narrowed, order_by
+from forgetme.store.holds import Holds
+from forgetme.store.jobs import Jobs
 from forgetme.store.leases import Leases
+from forgetme.store.looks import Looks
 from forgetme.store.migrate import migrate
 from forgetme.store.names import clean_concept, plain_text
 from forgetme.store.payloads import check_images, plain_json, with_mask
+from forgetme.store.people import People
+from forgetme.store.queue import Queue
 from forgetme.store.record import ConceptStats, Event, SampleRow
+from forgetme.store.roster import Roster
 from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, row_of
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
+from forgetme.store.survey import Survey
 
 
 class Store:
@@ -53,8 +61,15 @@ class Store:
         self.location = self._database.name
         self._blobs = Blobs(Path(blobs))
         self._leases = Leases(self._database)
-        backups = Path(blobs).absolute().parent / "backups"
-        migrate(self._database, backups)
+        self.people = People(self._database)
+        self.queue = Queue(self._database)
+        self.looks = Looks(self._database)
+        self.survey = Survey(self._database)
+        self.holds = Holds(self._database, self._leases)
+        self.roster = Roster(self._database)
+        self.folder = Path(blobs).absolute().parent  # of what lies beside the images
+        self.jobs = Jobs(self._database, self.folder / "jobs", Path(blobs).absolute())
+        migrate(self._database, self.folder / "backups")
 
     def __enter__(self) -> "Store":
         """Returns the store."""
@@ -68,6 +83,11 @@ class Store:
     ) -> None:
         """Closes the store."""
         self.close()
+
+    @property
+    def embeddings(self) -> Path:
+        """The folder for what a segmenter computed once for each image; it can be thrown away."""
+        return self.folder / "cache" / "embeddings"
 
     def close(self) -> None:
         """Closes all connections; everything acknowledged is on disk already."""
@@ -114,6 +134,8 @@ class Store:
         source: str = "",
         notes: Sequence[str] = (),
         caption: str = "",
+        lineage: dict[str, Any] | None = None,
+        twin_of: str | None = None,
     ) -> SampleRow:
         """Adds an image, once for each concept: the same pixels again return the same sample.
 
@@ -127,6 +149,9 @@ class Store:
             source: path or address the image came from.
             notes: what was changed at reading.
             caption: what the picture shows.
+            lineage: the samples it was merged from: `foreground`, `background` and `place`.
+            twin_of: a sample with the same image and concept; this call then adds one more copy
+                of it, for a second opinion.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
@@ -141,6 +166,8 @@ class Store:
             "height": height,
             "notes": list(notes),
             "caption": caption,
+            **({} if lineage is None else {"lineage": lineage}),
+            **({} if twin_of is None else {"twin_of": twin_of}),
         }
         return self._import(sha, payload, name=name, concept=concept, by=by, source=source)
 
@@ -197,21 +224,26 @@ class Store:
         *,
         state: str | Sequence[str] | None = None,
         concept: str | None = None,
+        where: Filter | None = None,
+        order: str = "import",
         offset: int = 0,
         limit: int | None = 100,
         light: bool = False,
     ) -> list[SampleRow]:
-        """Returns samples in the order of import.
+        """Returns samples, in the order of import unless told otherwise.
 
         Args:
             state: only in this state, or in one of these.
             concept: only of this concept.
+            where: only those that the filter lets through.
+            order: one of `filters.ORDERS`, "-" in front for from the highest down.
             offset: how many to pass over.
             limit: at most this many; None = all.
             light: leave `proposals` out (None in the rows); lists of samples want this.
         """
         query = select(*light_columns()) if light else select(sample_table)
-        query = _of(query, concept).order_by(sample_table.c.seq).offset(offset).limit(limit)
+        query = narrowed(_of(query, concept), where)
+        query = query.order_by(*order_by(order)).offset(offset).limit(limit)
         if state is not None:
             states = [state] if isinstance(state, str) else list(state)
             query = query.where(sample_table.c.state.in_(states))
@@ -234,7 +266,8 @@ class Store:
 
     def sources(self, concept: str) -> dict[str, str]:
         """Returns the state of every source imported for a concept, so that a batch can resume."""
-        query = _of(select(sample_table.c.source, sample_table.c.state), concept)
+        columns = sample_table.c
+        query = _of(select(columns.source, columns.state), concept).where(columns.twin_of.is_(None))
         with self._database.read() as connection:
             return dict(connection.execute(query).all())
 

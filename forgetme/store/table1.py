@@ -9,7 +9,7 @@ _OTHERS = ("rejected", "skipped", "flagged", "new", "prepared", "waiting", "brok
 
 
 def table1(connection: Connection) -> list[ConceptStats]:
-    """Returns one line for each concept, first imported first."""
+    """Returns one line for each concept, first imported first; copies of an image count once."""
     columns = sample.c
     accepted = columns.state == "accepted"
 
@@ -32,6 +32,7 @@ def table1(connection: Connection) -> list[ConceptStats]:
             func.min(over_accepted(columns.variant)).label("variant"),
             func.max(over_accepted(columns.variant)).label("other_variant"),
         )
+        .where(columns.twin_of.is_(None))
         .group_by(columns.concept)
         .order_by(func.min(columns.seq))
     )

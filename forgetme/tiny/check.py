@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from forgetme import pipeline
+from forgetme import fills, pipeline
 from forgetme.errors import ForgetmeError
 from forgetme.masks import box_xywh, dilate, iou
 from forgetme.models import Models
@@ -213,7 +213,7 @@ def _loop_rows(drawn: list[Scene], models: Models) -> tuple[list[Row], dict[str,
             mask = proposed.ranked[proposed.chosen].proposal.mask
             ious.append(iou(mask, scene.mask))
             try:
-                pipeline.fill(scene.image, mask, models)
+                fills.fill(scene.image, mask, models)
             except ForgetmeError as error:
                 logger.warning("scene %d: %s", scene.seed, error)
                 done = False

@@ -19,20 +19,15 @@ from forgetme.errors import BrokenImageError, StaleVersionError
 from forgetme.images import read_image_with_notes
 from forgetme.pipeline import check_concept
 from forgetme.review import Review
-from forgetme.sample import STATES, FillSettings
+from forgetme.sample import FillSettings
 from forgetme.store import SampleRow
-from forgetme.ui import views
+from forgetme.ui import queue, views, who
+from forgetme.ui.who import Curator, Viewer, Work
 from forgetme.work import Worker
 
 Json = dict[str, Any]
 SampleId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 MAX_CONCEPT = 80  # characters
-# What "to review" means; decided samples leave it.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "review": ("new", "prepared", "waiting", "broken"),
-    "all": STATES,
-    **{state: (state,) for state in STATES},
-}
 # Events that the machine adds by itself; an act on the version before them is not a conflict.
 MACHINE = ("filled", "refined", "proposed")
 
@@ -63,6 +58,7 @@ class Points(Body):
     """All clicks of this mask: x, y, 1 on the object or 0 off it."""
 
     points: list[Point] = Field(min_length=1, max_length=100)
+    mend: bool | None = None  # the current mask, or ask for the object there anew; see Review.click
 
 
 class Growth(Body):
@@ -102,64 +98,43 @@ class Focus(BaseModel):
     concept: str | None = Field(default=None, max_length=MAX_CONCEPT)
 
 
-def router(review: Review, worker: Worker) -> APIRouter:
+def router() -> APIRouter:
     """Builds the JSON routes of the Curate tab."""
     routes = APIRouter(prefix="/api")
-    _add_reads(routes, review, worker)
-    _add_acts(routes, review, worker)
-    _add_work(routes, review, worker)
-    _add_intake(routes, review, worker)
+    for add in (_add_reads, _add_masks, _add_decisions, _add_work, _add_intake):
+        add(routes)
     return routes
 
 
-def _add_reads(routes: APIRouter, review: Review, worker: Worker) -> None:
-    store = review.store
-
+def _add_reads(routes: APIRouter) -> None:
     @routes.get("/session")
-    def session() -> Json:
-        limits = review.settings.thresholds
+    def session(request: Request, review: Viewer) -> Json:
+        store, limits = review.store, review.settings.thresholds
         return {
             "preset": review.models.preset,
-            "by": review.by,
+            **who.about(request),
             "thresholds": {"d": limits.low_d, "s": limits.low_s},
-            "defaults": _form(review.settings.fill),
+            "defaults": form(review.settings.fill),
             "concepts": store.concepts(),
             "counts": store.counts(),
-            "last": _last_ten(review),
-        }
-
-    @routes.get("/queue")
-    def queue(
-        concept: Annotated[str, Query(max_length=MAX_CONCEPT)] = "",
-        view: Annotated[str, Query(pattern=f"^({'|'.join(VIEWS)})$")] = "review",
-        offset: Annotated[int, Query(ge=0)] = 0,
-        limit: Annotated[int, Query(ge=1, le=500)] = 200,
-    ) -> Json:
-        chosen = {"state": VIEWS[view], "concept": concept or None}
-        counts = store.counts(concept or None)
-        rows = store.samples(**chosen, offset=offset, limit=limit, light=True)
-        return {
-            "rows": [views.summary(row) for row in rows],
-            "total": sum(counts.get(state, 0) for state in VIEWS[view]),
-            "counts": counts,
-            "concepts": store.concepts(),
+            "last": last_ten(review),
         }
 
     @routes.get("/samples/{sample_id}")
-    def sample(sample_id: SampleId) -> Json:
-        return _shown(review, worker, sample_id)
-
-    @routes.get("/samples/{sample_id}/suggestions")
-    def suggestions(sample_id: SampleId) -> Json:
-        defaults = review.refine_defaults(sample_id)
-        return {"prompts": review.suggestions(sample_id), "defaults": _form(defaults)}
+    def sample(sample_id: SampleId, review: Viewer, worker: Work) -> Json:
+        return shown(review, worker, sample_id)
 
     @routes.get("/pulse")
     def pulse(
+        review: Viewer,
+        worker: Work,
         ids: Annotated[str, Query(pattern=r"^([0-9a-f]{16}(,[0-9a-f]{16}){0,63})?$")] = "",
         concept: Annotated[str, Query(max_length=MAX_CONCEPT)] = "",
     ) -> Json:
-        status = worker.status()
+        status, store = worker.status(), review.store
+        asked = [one for one in ids.split(",") if one]
+        worker.look_at(asked)
+        work = {one: _work_on(worker, one) for one in asked}  # first: what ended is in the rows
         running = status.running
         return {
             "alive": status.alive,
@@ -168,115 +143,113 @@ def _add_reads(routes: APIRouter, review: Review, worker: Worker) -> None:
             "queued": len(status.queued),
             "counts": store.counts(concept or None),
             "concepts": store.concepts(),
-            "rows": [
-                _work_on(worker, one) | views.summary(store.sample(one))  # in this order
-                for one in ids.split(",")
-                if one
-            ],
+            "rows": [work[line.id] | queue.line(line) for line in store.queue.lines(asked)],
         }
 
 
-def _add_acts(routes: APIRouter, review: Review, worker: Worker) -> None:
-    def act(sample_id: str, name: str, seen: int | None, *arguments: Any) -> Json:
-        _over_the_machine(review, sample_id, name, seen, *arguments)
-        shown = _shown(review, worker, sample_id)
-        return {"sample": shown, "saved": _clock(), "last": _last_ten(review)}
-
+def _add_masks(routes: APIRouter) -> None:
     @routes.post("/samples/{sample_id}/choose")
-    def choose(sample_id: SampleId, body: Choice) -> Json:
-        return act(sample_id, "choose", body.seen, body.index)
+    def choose(sample_id: SampleId, body: Choice, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "choose", body.seen, body.index)
 
     @routes.post("/samples/{sample_id}/click")
-    def click(sample_id: SampleId, body: Points) -> Json:
-        return act(sample_id, "click", body.seen, body.points)
+    def click(sample_id: SampleId, body: Points, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "click", body.seen, body.points, body.mend)
 
     @routes.post("/samples/{sample_id}/grow")
-    def grow(sample_id: SampleId, body: Growth) -> Json:
-        return act(sample_id, "grow", body.seen, body.px)
+    def grow(sample_id: SampleId, body: Growth, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "grow", body.seen, body.px)
 
     @routes.post("/samples/{sample_id}/{name}_mask")
-    def edit_mask(sample_id: SampleId, name: Literal["undo", "redo", "clear"], body: Body) -> Json:
-        return act(sample_id, f"{name}_mask", body.seen)
+    def edit_mask(
+        sample_id: SampleId,
+        name: Literal["undo", "redo", "clear"],
+        body: Body,
+        review: Curator,
+        worker: Work,
+    ) -> Json:
+        return act(review, worker, sample_id, f"{name}_mask", body.seen)
 
     @routes.post("/samples/{sample_id}/fill_holes")
-    def fill_holes(sample_id: SampleId, body: Body) -> Json:
-        return act(sample_id, "fill_holes", body.seen)
+    def fill_holes(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "fill_holes", body.seen)
 
+
+def _add_decisions(routes: APIRouter) -> None:
     @routes.post("/samples/{sample_id}/pick_try")
-    def pick_try(sample_id: SampleId, body: Try) -> Json:
-        return act(sample_id, "pick_try", body.seen, body.k)
+    def pick_try(sample_id: SampleId, body: Try, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "pick_try", body.seen, body.k)
 
     @routes.post("/samples/{sample_id}/accept")
-    def accept(sample_id: SampleId, body: Body) -> Json:
-        return act(sample_id, "accept", body.seen)
+    def accept(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "accept", body.seen)
 
     @routes.post("/samples/{sample_id}/skip")
-    def skip(sample_id: SampleId, body: Body) -> Json:
-        return act(sample_id, "skip", body.seen)
+    def skip(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "skip", body.seen)
 
     @routes.post("/samples/{sample_id}/reject")
-    def reject(sample_id: SampleId, body: Words) -> Json:
-        return act(sample_id, "reject", body.seen, body.text)
+    def reject(sample_id: SampleId, body: Words, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "reject", body.seen, body.text)
 
     @routes.post("/samples/{sample_id}/flag")
-    def flag(sample_id: SampleId, body: Words) -> Json:
-        return act(sample_id, "flag", body.seen, body.text)
+    def flag(sample_id: SampleId, body: Words, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "flag", body.seen, body.text)
 
     @routes.post("/samples/{sample_id}/comment")
-    def comment(sample_id: SampleId, body: Words) -> Json:
-        return act(sample_id, "comment", body.seen, body.text)
+    def comment(sample_id: SampleId, body: Words, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "comment", body.seen, body.text)
 
     @routes.post("/undo")
-    def undo(body: Undo) -> Json:
+    def undo(body: Undo, review: Curator, worker: Work) -> Json:
+        if body.sample_id is not None:
+            who.check_free(review, body.sample_id)
         row = review.undo(body.sample_id)
-        shown = None if row is None else _shown(review, worker, row.id)
-        return {"sample": shown, "saved": _clock(), "last": _last_ten(review)}
+        detail = None if row is None else shown(review, worker, row.id)
+        return {"sample": detail, "saved": clock(), "last": last_ten(review)}
 
 
-def _add_work(routes: APIRouter, review: Review, worker: Worker) -> None:
-    def submit(kind: Any, sample_id: str, **arguments: Any) -> Json:
-        review.store.sample(sample_id)  # there must be one
-        worker.submit(kind, sample_id, by=review.by, **arguments)
-        return {"sample": _shown(review, worker, sample_id)}
-
+def _add_work(routes: APIRouter) -> None:
     @routes.post("/samples/{sample_id}/prepare", status_code=202)
-    def prepare(sample_id: SampleId, body: Body) -> Json:
-        return submit("prepare", sample_id)
+    def prepare(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
+        return submit(review, worker, "prepare", sample_id)
 
     @routes.post("/samples/{sample_id}/fill", status_code=202)
-    def fill(sample_id: SampleId, body: Body) -> Json:
+    def fill(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
         # The page asks whenever it sees a mask without a fill; one answer is enough.
         under_way = worker.busy(sample_id) == "fill"
         if under_way or review.store.sample(sample_id).tries:
-            return {"sample": _shown(review, worker, sample_id)}
-        return submit("fill", sample_id)
+            return {"sample": shown(review, worker, sample_id)}
+        return submit(review, worker, "fill", sample_id)
 
     @routes.post("/samples/{sample_id}/ask", status_code=202)
-    def ask(sample_id: SampleId, body: Choice) -> Json:
-        return submit("ask_verifier", sample_id, index=body.index)
+    def ask(sample_id: SampleId, body: Choice, review: Curator, worker: Work) -> Json:
+        return submit(review, worker, "ask_verifier", sample_id, index=body.index)
 
     @routes.post("/samples/{sample_id}/refine", status_code=202)
-    def refine(sample_id: SampleId, body: Prompt) -> Json:
-        form = FillSettings(**body.model_dump(exclude={"seen"}))
-        return submit("refine", sample_id, fill_settings=form)
+    def refine(sample_id: SampleId, body: Prompt, review: Curator, worker: Work) -> Json:
+        wanted = FillSettings(**body.model_dump(exclude={"seen"}))
+        return submit(review, worker, "refine", sample_id, fill_settings=wanted)
 
     @routes.post("/focus", status_code=202)
-    def focus(body: Focus) -> Json:
+    def focus(body: Focus, review: Curator, worker: Work) -> Json:
         worker.focus(body.concept or None)
         return {}
 
 
-def _add_intake(routes: APIRouter, review: Review, worker: Worker) -> None:
+def _add_intake(routes: APIRouter) -> None:
     @routes.post("/images")
     async def images(
         request: Request,
+        review: Curator,
+        worker: Work,
         name: Annotated[str, Query(min_length=1, max_length=200)],
         concept: Annotated[str, Query(min_length=1, max_length=MAX_CONCEPT)],
     ) -> Json:
         data = await request.body()
-        return await asyncio.to_thread(take, data, name, concept)
+        return await asyncio.to_thread(take, review, worker, data, name, concept)
 
-    def take(data: bytes, name: str, concept: str) -> Json:
+    def take(review: Review, worker: Worker, data: bytes, name: str, concept: str) -> Json:
         concept = check_concept(concept)
         try:
             read = read_image_with_notes(data)
@@ -290,7 +263,23 @@ def _add_intake(routes: APIRouter, review: Review, worker: Worker) -> None:
             source=f"dropped in: {name}",
             notes=read.notes,
         )
-        return {"sample": _shown(review, worker, row.id), "saved": _clock()}
+        return {"sample": shown(review, worker, row.id), "saved": clock()}
+
+
+def act(
+    review: Review, worker: Worker, sample_id: str, name: str, seen: int | None, *arguments: Any
+) -> Json:
+    """Runs the act `name` of a review on a sample; returns what every act answers."""
+    _over_the_machine(review, sample_id, name, seen, *arguments)
+    detail = shown(review, worker, sample_id)
+    return {"sample": detail, "saved": clock(), "last": last_ten(review)}
+
+
+def submit(review: Review, worker: Worker, kind: Any, sample_id: str, **arguments: Any) -> Json:
+    """Hands heavy work on a sample to the worker, in the person's name."""
+    review.store.sample(sample_id)  # there must be one
+    worker.submit(kind, sample_id, by=review.by, **arguments)
+    return {"sample": shown(review, worker, sample_id)}
 
 
 def _over_the_machine(
@@ -315,7 +304,8 @@ def machine_only(review: Review, sample_id: str, seen: int) -> bool:
     return bool(since) and all(one.kind in MACHINE for one in since)
 
 
-def _shown(review: Review, worker: Worker, sample_id: str) -> Json:
+def shown(review: Review, worker: Worker, sample_id: str) -> Json:
+    """Returns a sample as the page shows it, with what the worker does to it."""
     work = _work_on(worker, sample_id)  # first: what ended before is in the row, then
     return views.detail(review, review.store.sample(sample_id)) | work
 
@@ -325,22 +315,22 @@ def _work_on(worker: Worker, sample_id: str) -> Json:
     return {"busy": worker.busy(sample_id), "trouble": error.words if error else None}
 
 
-def _last_ten(review: Review) -> list[Json]:
+def last_ten(review: Review) -> list[Json]:
+    """Returns the person's last decisions that are in force, the newest first."""
+    last = review.store.recent_decisions(review.by, n=10)
+    names = review.store.survey.names([one.sample_id for one in last])
     return [
-        {
-            "event": one.id,
-            "id": one.sample_id,
-            "state": one.kind,
-            "name": review.store.sample(one.sample_id).name,
-        }
-        for one in review.store.recent_decisions(review.by, n=10)
+        {"event": one.id, "id": one.sample_id, "state": one.kind, "name": names[one.sample_id]}
+        for one in last
     ]
 
 
-def _form(fill: FillSettings) -> Json:
+def form(fill: FillSettings) -> Json:
+    """Returns what the refine form shows of a fill's settings."""
     names = ("prompt", "negative_prompt", "strength", "steps", "guidance", "seed")
     return {name: getattr(fill, name) for name in names}
 
 
-def _clock() -> str:
+def clock() -> str:
+    """Returns the time that the page shows beside the word saved."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

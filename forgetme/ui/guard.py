@@ -1,21 +1,21 @@
 """Who may ask the page for what: the door in front of Gradio's routes and of ours.
 
-The page has no sign-in. Three checks keep other people and other web pages out: it answers to
-names of this machine only (a foreign name that points here is refused), it takes changes only from
-its own pages (Origin and a header that a foreign form cannot send), and it never serves a file that
-is not a blob of the store.
+Who may do what is checked by each route (`who`). The door keeps other web pages out, whoever is
+signed in: without accounts the page answers to names of this machine only (a foreign name that
+points here is refused), it takes changes only from its own pages (Origin and a header that a
+foreign form cannot send), and it never serves a file that is not a blob of the store.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-UPLOAD = "/forgetme/api/images"
+UPLOADS = ("/forgetme/api/images", "/forgetme/api/side/uploads")
 MAX_UPLOAD_BYTES = 64 * 2**20
 MAX_BODY_BYTES = 2**20  # of any other request
 MARK = "x-forgetme"  # a header that only scripts of the same origin can send
@@ -34,12 +34,13 @@ CLOSED = (
     "/monitoring",
 )
 
+POLICY = "content-security-policy"
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     # Gradio needs inline code; nothing may come from another host.
-    "content-security-policy": (
+    POLICY: (
         "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
         "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
@@ -75,10 +76,20 @@ def same_origin(headers: Mapping[str, str]) -> bool:
 class Guard:
     """Refuses foreign hosts and foreign pages before anything else sees the request."""
 
-    def __init__(self, app: ASGIApp, *, any_host: bool = False) -> None:
-        """Wraps `app`; with `any_host` it also answers to names that are not this machine's."""
+    def __init__(
+        self, app: ASGIApp, *, any_host: bool = False, framed_by: Sequence[str] = ()
+    ) -> None:
+        """Wraps `app`.
+
+        Args:
+            app: what is behind the door.
+            any_host: also answer to names that are not this machine's.
+            framed_by: origins whose pages may show this one in a frame.
+        """
         self.app = app
         self.any_host = any_host
+        policy = " ".join((HEADERS[POLICY], *framed_by))  # frame-ancestors comes last
+        self.headers = HEADERS | {POLICY: policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Checks one request, then lets it through with our headers on the answer."""
@@ -101,7 +112,7 @@ class Guard:
                     *message["headers"],
                     *(
                         (name.encode(), value.encode())
-                        for name, value in HEADERS.items()
+                        for name, value in self.headers.items()
                         if name.encode() not in present
                     ),
                 ]
@@ -122,7 +133,7 @@ class Guard:
 
 def _too_large(path: str, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
     """Refuses a body by its announced length; the server holds the sender to that length."""
-    limit = MAX_UPLOAD_BYTES if path == UPLOAD else MAX_BODY_BYTES
+    limit = MAX_UPLOAD_BYTES if path in UPLOADS else MAX_BODY_BYTES
     length = headers.get("content-length", "")
     if not length.isdecimal() or "transfer-encoding" in headers:
         return 411, "length", "Send the length of the content first."

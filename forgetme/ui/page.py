@@ -19,7 +19,27 @@ from starlette.exceptions import HTTPException
 
 from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.review import Review
-from forgetme.ui import curate, guard, pictures, views
+from forgetme.ui import (
+    canvas,
+    curate,
+    data,
+    fills,
+    guard,
+    holds,
+    jobs,
+    keys,
+    oauth,
+    pictures,
+    publish,
+    queue,
+    side,
+    signin,
+    team,
+    trail,
+    views,
+    who,
+)
+from forgetme.ui.oauth import HubSignIn
 from forgetme.work import Worker
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -32,9 +52,13 @@ log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
 # In this order: later sheets lay the earlier ones out on narrow screens.
 STYLES = (
-    "frame.css", "controls.css", "queue.css", "stage.css", "inspector.css", "decisions.css",
-    "dialogs.css", "curate.css",
+    "frame.css", "controls.css", "queue.css", "filters.css", "stage.css",
+    "inspector.css", "decisions.css", "dialogs.css", "jobs.css", "fills.css", "side.css",
+    "curate.css", "dataset.css", "dataset-gallery.css", "dataset-side.css",
+    "signin.css", "conflict.css", "team.css",
 )  # fmt: skip
+# Each has STATIC/<name>.html and STATIC/<name>.js with `mount`.
+TABS = {"curate": "Curate", "dataset": "Dataset", "team": "Team"}
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "sans-serif")
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
 
@@ -48,13 +72,16 @@ class _Static(StaticFiles):
         return response
 
 
-def build(review: Review, worker: Worker, *, any_host: bool = False) -> guard.Guard:
+def build(
+    review: Review, worker: Worker, *, any_host: bool = False, hub: HubSignIn | None = None
+) -> guard.Guard:
     """Builds the whole web application.
 
     Args:
         review: the acts on the store, with the models and the curator's name.
         worker: does the heavy part; the caller starts and stops it.
-        any_host: answer to other host names than this machine's own.
+        any_host: answer to other host names than this machine's own; then everybody signs in.
+        hub: sign-in with Hugging Face, where this is a Space.
 
     Returns:
         An ASGI application.
@@ -63,10 +90,24 @@ def build(review: Review, worker: Worker, *, any_host: bool = False) -> guard.Gu
 
     app = FastAPI(title="ForgetMe", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.review, app.state.worker = review, worker
+    app.state.door = who.Door(review.store, alone=None if any_host else review.by, hub=hub)
     app.mount("/forgetme/static", _Static(directory=STATIC), name="static")
     ours = {"dependencies": [Depends(_marked)], "prefix": "/forgetme"}
-    app.include_router(curate.router(review, worker), **ours)
-    app.include_router(pictures.router(review), prefix="/forgetme")
+    app.include_router(signin.router(), **ours)
+    app.include_router(curate.router(), **ours)
+    app.include_router(queue.router(), **ours)
+    app.include_router(holds.router(), **ours)
+    app.include_router(team.router(), **ours)
+    app.include_router(canvas.router(), **ours)
+    app.include_router(keys.router(), **ours)
+    app.include_router(jobs.router(), **ours)
+    app.include_router(fills.router(), **ours)
+    app.include_router(side.router(), **ours)
+    for topic in (data, trail, publish):
+        app.include_router(topic.router(), **ours)
+    app.include_router(pictures.router(), prefix="/forgetme")
+    if hub is not None:
+        app.include_router(oauth.router(hub))
     _speak_plainly(app, review)
     gr.mount_gradio_app(
         app,
@@ -82,7 +123,7 @@ def build(review: Review, worker: Worker, *, any_host: bool = False) -> guard.Gu
         blocked_paths=[str(Path.cwd())],
         favicon_path=str(STATIC / "favicon.png"),
     )
-    return guard.Guard(app, any_host=any_host)
+    return guard.Guard(app, any_host=any_host, framed_by=() if hub is None else (hub.provider,))
 
 
 def blocks():  # noqa: ANN201 (gradio is imported late)
@@ -90,14 +131,21 @@ def blocks():  # noqa: ANN201 (gradio is imported late)
     import gradio as gr
 
     with gr.Blocks(title="ForgetMe", fill_width=True, analytics_enabled=False) as demo:
-        gr.HTML(_html("frame"), elem_id="fm-frame", apply_default_css=False, js_on_load=None)
-        with gr.Tabs(elem_id="fm-tabs"), gr.Tab("Curate", id="curate", elem_id="fm-tab-curate"):
-            gr.HTML(
-                _html("curate"),
-                elem_id="fm-curate",
-                apply_default_css=False,
-                js_on_load=_mount("curate"),
-            )
+        gr.HTML(
+            _html("frame"),
+            elem_id="fm-frame",
+            apply_default_css=False,
+            js_on_load=_mount("tabs"),
+        )
+        with gr.Tabs(elem_id="fm-tabs"):
+            for tab, word in TABS.items():
+                with gr.Tab(word, id=tab, elem_id=f"fm-tab-{tab}"):
+                    gr.HTML(
+                        _html(tab),
+                        elem_id=f"fm-{tab}",
+                        apply_default_css=False,
+                        js_on_load=_mount(tab),
+                    )
     return demo
 
 
@@ -164,7 +212,7 @@ def _speak_plainly(app: FastAPI, review: Review) -> None:
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(error.status_code, "refused", str(error.detail))
+        return answer(error.status_code, getattr(error, "kind", "refused"), str(error.detail))
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:

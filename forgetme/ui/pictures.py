@@ -14,6 +14,7 @@ from PIL import Image
 from forgetme.errors import ForgetmeError
 from forgetme.review import Review
 from forgetme.ui.views import layers_key
+from forgetme.ui.who import Viewer
 
 Sha = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 SampleId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
@@ -47,17 +48,17 @@ class Thumbnails:
         return buffer.getvalue()
 
 
-def router(review: Review) -> APIRouter:
-    """Builds the picture routes of a review's store."""
+def router() -> APIRouter:
+    """Builds the picture routes."""
     routes = APIRouter()
     thumbnails = Thumbnails()
 
     @routes.get("/picture/{sha}.png")
-    def picture(sha: Sha) -> Response:
+    def picture(sha: Sha, review: Viewer) -> Response:
         return FileResponse(review.store.blob_path(sha), media_type="image/png", headers=FOREVER)
 
     @routes.get("/thumbnail/{side}/{sha}.png")
-    def thumbnail(side: Literal["128", "256"], sha: Sha) -> Response:
+    def thumbnail(side: Literal["128", "256"], sha: Sha, review: Viewer) -> Response:
         data = thumbnails.get(review, sha, int(side))
         return Response(data, media_type="image/png", headers=FOREVER)
 
@@ -66,6 +67,7 @@ def router(review: Review) -> APIRouter:
         sample_id: SampleId,
         key: Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")],
         what: Literal["foreground", "merged", "mask"],
+        review: Viewer,
     ) -> Response:
         row = review.store.sample(sample_id)
         if layers_key(row) != key:

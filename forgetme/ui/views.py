@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from forgetme import masks
@@ -13,6 +16,8 @@ from forgetme.store import SampleRow
 
 Json = dict[str, Any]
 POINT_DIGITS = 1  # outlines are sent to a tenth of a pixel
+LARGE_SIDE = 1024  # px; images with a longer side have outlines of far more points than a screen
+LARGE_TOLERANCE = 0.75  # px
 
 
 def summary(row: SampleRow) -> Json:
@@ -32,6 +37,8 @@ def summary(row: SampleRow) -> Json:
         "low": row.low,
         "decided_by": row.decided_by,
         "decided_how": row.decided_how,
+        "reviewed": row.reviewed,
+        "reviewed_by": row.reviewed_by,
     }
 
 
@@ -45,6 +52,7 @@ def detail(review: Review, row: SampleRow) -> Json:
         "source": row.source,
         "caption": row.caption,
         "notes": row.notes,
+        "lineage": row.lineage,
         "comment": row.comment,
         "proposals": proposals,
         "chosen": row.chosen,
@@ -73,45 +81,62 @@ def _mask(review: Review, row: SampleRow, proposals: list[Json]) -> Json | None:
         return {"edited": False, "outline": proposals[row.chosen]["outline"]}
     if row.mask_sha is None:
         return None
-    return {"edited": True, "outline": _edited_outline(review, row)}
+    tolerance = _tolerance(row.width, row.height)
+    trace = lambda: review.outline(row, tolerance)  # noqa: E731
+    return {"edited": True, "outline": _OUTLINES.get(row.mask_sha, trace)}
 
 
 def _proposal(index: int, one: Json) -> Json:
-    rle = json.dumps(one["rle"], sort_keys=True)
+    height, width = one["rle"]["size"]
+    counts = array("q", [height, width, *one["rle"]["counts"]]).tobytes()
+    key = hashlib.sha256(counts).hexdigest()
+    tolerance = _tolerance(width, height)
+    trace = lambda: masks.rle_outline(one["rle"], tolerance)  # noqa: E731
     return {
         "index": index,
-        "key": hashlib.sha256(rle.encode()).hexdigest()[:12],
-        "outline": _outline_of_rle(rle),
+        "key": key[:12],
+        "outline": _OUTLINES.get(key, trace),
         **{name: one[name] for name in ("box_xywh", "score", "predicted_iou", "verdict")},
     }
 
 
 def _try(index: int, one: Json) -> Json:
-    scores = one["scores"]
-    outer = scores["d"].get("s_outer")
+    names = ("image_sha", "settings", "made_by", "scores", "kind", "by", "at")
     return {
         "index": index,
-        "outside_unchanged": None if outer is None else outer == 0,
-        **{name: one[name] for name in ("image_sha", "settings", "made_by", "scores")},
+        "outside": one.get("outside"),  # bytes compared and bytes that differ
+        "came_back": one.get("came_back"),
+        **{name: one[name] for name in names},
     }
 
 
-@lru_cache(maxsize=4096)
-def _outline_of_rle(rle: str) -> list[list[float]]:
-    return _flat(masks.outline(masks.rle_decode(json.loads(rle))))
+class _Outlines:
+    """The outlines of the masks last shown, by content: tracing one of a large photo takes long."""
+
+    def __init__(self, keep: int = 4096) -> None:
+        self._keep = keep
+        self._held: OrderedDict[str, list[list[float]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, trace: Callable[[], list[Any]]) -> list[list[float]]:
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        traced = _flat(trace())
+        with self._lock:
+            self._held[key] = traced
+            while len(self._held) > self._keep:
+                self._held.popitem(last=False)
+        return traced
 
 
-_EDITED: dict[str, list[list[float]]] = {}
+_OUTLINES = _Outlines()
 
 
-def _edited_outline(review: Review, row: SampleRow) -> list[list[float]]:
-    """Outlines are a pure function of the mask, so they are kept by its name."""
-    sha = row.mask_sha or ""
-    if sha not in _EDITED:
-        if len(_EDITED) > 2048:
-            _EDITED.clear()
-        _EDITED[sha] = _flat(review.outline(row))
-    return _EDITED[sha]
+def _tolerance(width: int, height: int) -> float:
+    """Pixels by which an outline may be off: on a large photo a step of one is no news."""
+    return LARGE_TOLERANCE if max(width, height) > LARGE_SIDE else 0.0
 
 
 def _flat(polygons: list[Any]) -> list[list[float]]:

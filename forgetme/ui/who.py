@@ -1,21 +1,28 @@
 """Who asks: the person behind a request, what they may do, and the review that acts in their name.
 
-Every route names one of `viewer`, `curator` and `lead` as a dependency; a raw request gets no
-further than the page would.
+Every route names one of `Viewer`, `Curator` and `Lead` as an argument; a raw request gets no
+further than the page would. Where the route changes a sample, its id is in the path, and nobody
+gets past a sample that somebody else holds.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from starlette.exceptions import HTTPException
 
 from forgetme.review import Review
+from forgetme.store import Store
+from forgetme.store.people import ROLES, SESSION_SECONDS, Role
+from forgetme.ui.guard import READING
+from forgetme.ui.oauth import HubSignIn
+from forgetme.work import Worker
 
-Role = Literal["viewer", "curator", "lead"]
-RANK: dict[Role, int] = {"viewer": 0, "curator": 1, "lead": 2}
+RANK: dict[Role, int] = {role: rank for rank, role in enumerate(ROLES)}
+SIGN_IN = "Sign in to go on; nothing you did is lost."
 
 
 @dataclass(frozen=True)
@@ -26,33 +33,129 @@ class Person:
     role: Role
 
 
+@dataclass(frozen=True)
+class Door:
+    """How people get in.
+
+    Attributes:
+        store: has the accounts.
+        alone: who everybody is while the store has no account; None: nobody gets in then.
+        hub: how people sign in with Hugging Face, where this is a Space.
+    """
+
+    store: Store
+    alone: str | None = None
+    hub: HubSignIn | None = None
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie's name; two stores on one machine must not overwrite each other's."""
+        return f"forgetme-{hashlib.sha256(self.store.location.encode()).hexdigest()[:8]}"
+
+    def is_open(self) -> bool:
+        """Tells whether no sign-in is needed: this machine alone, and no account was made."""
+        return self.alone is not None and not self.store.people.any()
+
+    def let_in(self, request: Request, answer: Response, name: str) -> None:
+        """Begins a session; its token goes into a cookie that scripts cannot read.
+
+        A session that the browser had before ends: a token put there by somebody else is no way in.
+        """
+        before = request.cookies.get(self.cookie)
+        if before:
+            self.store.people.end_session(before)
+        answer.set_cookie(
+            self.cookie,
+            self.store.people.begin_session(name),
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="lax",
+            secure=self.hub is not None or request.url.scheme == "https",
+            path="/",
+        )
+
+
+class Refusal(HTTPException):
+    """A refusal of its own kind, which the page can tell from others."""
+
+    def __init__(self, status: int, kind: str, words: str) -> None:
+        """Keeps the kind beside the words."""
+        super().__init__(status, words)
+        self.kind = kind
+
+
 def person(request: Request) -> Person:
-    """Returns the person behind a request; on this machine alone, the one who started the page."""
-    return Person(request.app.state.review.by, "lead")
+    """Returns the person behind a request.
+
+    Raises:
+        Refusal: nobody is signed in, and somebody must be.
+    """
+    door: Door = request.app.state.door
+    token = request.cookies.get(door.cookie)
+    found = door.store.people.of_session(token) if token else None
+    if found is not None:
+        return Person(found.name, found.role)
+    if door.is_open():
+        return Person(door.alone, "lead")
+    raise Refusal(401, "sign-in", SIGN_IN)
 
 
-def need(role: Role, who: Person) -> Person:
+def need(role: Role, asking: Person) -> Person:
     """Refuses whoever has a lower role."""
-    if RANK[who.role] < RANK[role]:
-        raise HTTPException(403, f"This needs the role {role}; you are {who.role}. Ask a lead.")
-    return who
+    if RANK[asking.role] < RANK[role]:
+        raise Refusal(
+            403, "role", f"This needs the role {role}; you are {asking.role}. Ask a lead."
+        )
+    return asking
+
+
+def about(request: Request) -> dict[str, Any]:
+    """Returns what the page says of the person: name, role, and whether they can sign out."""
+    asking = person(request)
+    signed_in = not request.app.state.door.is_open()
+    return {"by": asking.name, "role": asking.role, "signed_in": signed_in}
+
+
+def check_free(review: Review, sample_id: str) -> None:
+    """Refuses an act on a sample that is somebody else's at the moment.
+
+    Raises:
+        Refusal: somebody else holds it, or the person decided another copy of it.
+    """
+    kept_back = review.store.holds.kept_back([sample_id], review.by).get(sample_id)
+    if kept_back is not None:
+        raise Refusal(409, kept_back.kind, kept_back.words)
 
 
 def viewer(request: Request) -> Review:
     """Returns the review of whoever may look."""
-    return replace(request.app.state.review, by=need("viewer", person(request)).name)
+    return _review(request, "viewer")
 
 
 def curator(request: Request) -> Review:
-    """Returns the review of whoever may decide."""
-    return replace(request.app.state.review, by=need("curator", person(request)).name)
+    """Returns the review of whoever may decide, on a sample that is free for them."""
+    return _review(request, "curator")
 
 
 def lead(request: Request) -> Review:
     """Returns the review of whoever may lead."""
-    return replace(request.app.state.review, by=need("lead", person(request)).name)
+    return _review(request, "lead")
+
+
+def worker(request: Request) -> Worker:
+    """Returns the page's worker."""
+    return request.app.state.worker
+
+
+def _review(request: Request, role: Role) -> Review:
+    review = replace(request.app.state.review, by=need(role, person(request)).name)
+    sample_id = request.path_params.get("sample_id")
+    if sample_id is not None and request.method not in READING:
+        check_free(review, sample_id)
+    return review
 
 
 Viewer = Annotated[Review, Depends(viewer)]
 Curator = Annotated[Review, Depends(curator)]
 Lead = Annotated[Review, Depends(lead)]
+Work = Annotated[Worker, Depends(worker)]

@@ -1,6 +1,7 @@
 // What the curator does: each act goes to the server after those before it, with the version seen.
 import { post } from "./api.js";
 import { addImages, ask } from "./dialogs.js";
+import { pressTo } from "./keymap.js";
 import { STATE_OF } from "./worklist.js";
 
 export class Acts {
@@ -17,19 +18,27 @@ export class Acts {
     return done;
   }
 
-  /** Sends one act on the shown sample; returns whether the server took it. */
-  send(name, body = {}) {
+  /**
+   * Sends one act on the shown sample; returns whether the server took it.
+   * `before` is told when its turn comes, `answered` when the answer is there but not yet shown.
+   */
+  send(name, body = {}, { before, answered } = {}) {
     const { page } = this;
     const id = page.sample?.id;
-    if (!id) return Promise.resolve(false);
+    if (!id || page.refuses()) return Promise.resolve(false);
     this.inFlight += 1;
     return this.after(async () => {
+      let seen;
       try {
-        const seen = page.shelf.get(id)?.version;
-        page.took(await post(`samples/${id}/${name}`, { seen, ...body }));
+        before?.();
+        seen = page.shelf.get(id)?.version;
+        const answer = await post(`samples/${id}/${name}`, { seen, ...body });
+        answered?.();
+        page.took(answer);
         return true;
       } catch (error) {
-        page.failed(id, error);
+        answered?.();
+        page.failed(id, error, { id, name, body, seen });
         return false;
       } finally {
         this.inFlight -= 1;
@@ -39,31 +48,7 @@ export class Acts {
 
   // ------------------------------------------------------------------ the mask
   choose(index) {
-    const { sample } = this.page;
-    if (!sample || sample.loading || index >= sample.proposals.length) return;
-    const mask = { edited: false, outline: sample.proposals[index].outline };
-    this.page.showAtOnce({ chosen: index, mask, points: [], tries: [], picked_try: null });
-    this.send("choose", { index });
-  }
-
-  /** Adds a point; while an answer is under way, only the newest points wait to go out. */
-  point(x, y, label) {
-    const { sample } = this.page;
-    if (!sample || sample.loading) return;
-    const points = [...sample.points, [x, y, label]];
-    this.page.showAtOnce({ points });
-    this.newest = { id: sample.id, points };
-    if (this.clicking) return;
-    this.clicking = true;
-    this.#sendPoints().finally(() => (this.clicking = false));
-  }
-
-  async #sendPoints() {
-    let sent;
-    do {
-      sent = this.newest;
-      await this.send("click", { points: sent.points });
-    } while (this.newest !== sent && this.newest.id === this.page.sample?.id);
+    this.page.hand.choose(index);
   }
 
   verify(index) {
@@ -75,10 +60,11 @@ export class Acts {
     this.send("pick_try", { k });
   }
 
+  /** Picks the try beside the picked one, in the order of the strip. */
   pickNext(step) {
-    const { tries, picked_try: picked } = this.page.sample ?? { tries: [] };
-    const to = tries[tries.findIndex((one) => one.index === picked) + step];
-    if (to) this.pick(to.index);
+    const { sample, tries } = this.page;
+    const to = tries.shown[tries.shown.findIndex((one) => one.index === sample?.picked_try) + step];
+    if (sample && to) this.pick(to.index);
   }
 
   refine(form) {
@@ -90,12 +76,13 @@ export class Acts {
     const { sample, stage, notices } = this.page;
     if (name === "undo") this.undo();
     else if (!sample || sample.loading) return;
+    else if (this.page.refuses()) return;
     else if (name === "comment") this.#comment(sample);
     else if (sample.image_sha && !stage.ready) return; // never decide on what was not seen
     else if (name === "accept" && !sample.mask) {
-      notices.warn(`There is no mask yet. Click the ${sample.concept}, or press X to reject.`);
+      notices.warn(`There is no mask yet. Click the ${sample.concept}, or ${pressTo("reject", "reject")}.`);
     } else if (name === "accept" && sample.picked_try === null) {
-      notices.warn("The background is not there yet. Wait a moment, then press A.");
+      notices.warn(`The background is not there yet. Wait a moment, then ${pressTo("accept", "accept")}.`);
     } else {
       this.page.passOn(STATE_OF[name], this.send(name));
     }

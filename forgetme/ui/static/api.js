@@ -1,5 +1,7 @@
 // The one way to the server: JSON in, JSON out, with errors that already are plain sentences.
 
+import { signedIn } from "./signin.js";
+
 const BASE = new URL("forgetme/", document.baseURI).href;
 
 /** What the server refused, in words that can be shown as they are. */
@@ -28,6 +30,10 @@ async function call(path, options) {
     );
   }
   const body = await answer.json().catch(() => ({}));
+  if (answer.status === 401) {
+    await signedIn(); // over the work; then the same is asked again
+    return call(path, options);
+  }
   if (!answer.ok) {
     throw new Refused(
       body.words ?? `The server refused this (${answer.status}). Reload the page.`,
@@ -43,8 +49,9 @@ export function get(path) {
   return call(path, { method: "GET" });
 }
 
-export function post(path, body = {}) {
+export function post(path, body = {}, more = {}) {
   return call(path, {
+    ...more,
     method: "POST",
     body: JSON.stringify(body),
     headers: { "Content-Type": "application/json" },
@@ -53,8 +60,12 @@ export function post(path, body = {}) {
 
 /** Sends a file's bytes as they are; the server reads, checks and re-encodes them. */
 export function send(file, concept) {
-  const query = new URLSearchParams({ name: file.name, concept });
-  return call("images?" + query, {
+  return upload("images", file, { concept });
+}
+
+/** Sends a file's bytes to any route that takes one. */
+export function upload(path, file, more = {}) {
+  return call(`${path}?${new URLSearchParams({ name: file.name, ...more })}`, {
     method: "POST",
     body: file,
     headers: { "Content-Type": "application/octet-stream" },

@@ -2,6 +2,7 @@
 import { h, number, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { Slider } from "./slider.js";
+import { gone, outside } from "./trywords.js";
 
 const FORMULAS = {
   d: "Entangled-D compares with the original: ½ · similarity + ½ · consistency.\n"
@@ -75,17 +76,20 @@ export class Background {
     say(this.which, picked ? `try ${tries.indexOf(picked) + 1} of ${tries.length}` : "");
     this.d.show(picked?.scores.d, thresholds.d);
     this.s.show(picked?.scores.s, thresholds.s);
-    this.#say(picked);
+    this.#say(picked, sample);
   }
 
-  #say(picked) {
-    const lines = (picked?.scores.words ?? []).map((words) => [words, !GOOD.has(words)]);
-    if (picked?.outside_unchanged) lines.push(["outside the mask nothing changed", false]);
+  #say(picked, sample) {
+    const lines = (picked?.scores.words ?? []).map((words) => [words, !GOOD.has(words), ""]);
+    const proofs = picked ? [gone(picked, sample.concept), outside(picked)] : [];
+    lines.push(...proofs.filter(({ ok }) => ok !== null).map(({ ok, short, long }) => [short, !ok, long]));
+    if (sample?.lineage) lines.unshift([sample.source, false, "Put together from two samples"]);
     const key = lines.flat().join("|");
     if (key === this.said) return;
     this.said = key;
-    this.words.replaceChildren(...lines.map(([words, bad]) => h(
-      "li", { class: bad ? "fm-bad" : "" }, icon(bad ? "warning" : "accept"), h("span", {}, words),
+    this.words.replaceChildren(...lines.map(([words, bad, title]) => h(
+      "li", { class: bad ? "fm-bad" : "", title },
+      icon(bad ? "warning" : "accept"), h("span", {}, words),
     )));
   }
 }

@@ -1,42 +1,63 @@
-// Which key does what on the Curate screen, and images dropped anywhere on it.
-import { covered, help } from "./dialogs.js";
+// What each act of keymap.json does on the Curate screen, and images dropped anywhere on it.
+import { covered } from "./dialogs.js";
+import { help } from "./keyhelp.js";
+import { keymap } from "./keymap.js";
 import { listen } from "./keys.js";
 
-export function bind(page) {
-  const acts = {
-    a: () => page.acts.decide("accept"),
-    x: () => page.acts.decide("reject"),
-    space: () => page.acts.decide("skip"),
-    f: () => page.acts.decide("flag"),
-    c: () => page.acts.decide("comment"),
-    backspace: () => page.acts.undo(),
-    arrowleft: () => page.move(-1),
-    arrowright: () => page.move(1),
-    arrowup: () => page.move(-1),
-    arrowdown: () => page.move(1),
-    r: () => page.refine.focus(),
-    "shift+r": () => page.refine.submit(),
-    v: () => page.acts.verify(page.masks.asked),
-    t: () => page.toolbar.toggleTint(),
-    o: () => page.stage.bare(true),
-    z: () => page.toolbar.step("undo_mask"),
-    "ctrl+z": () => page.toolbar.step("undo_mask"),
-    "shift+z": () => page.toolbar.step("redo_mask"),
-    "ctrl+shift+z": () => page.toolbar.step("redo_mask"),
-    "+": () => page.toolbar.resize(1),
-    "=": () => page.toolbar.resize(1),
-    "-": () => page.toolbar.resize(-1),
-    "[": () => page.acts.pickNext(-1),
-    "]": () => page.acts.pickNext(1),
-    "?": help,
+/** By act: what a press runs, or what holding the key starts and stops. */
+function actsOf(page) {
+  const { acts, toolbar, stage, refine } = page;
+  const tool = (name) => ({ run: () => toolbar.use(name) });
+  const picks = Array.from({ length: 9 }, (_, at) => [`pick_${at + 1}`, { run: () => acts.choose(at) }]);
+  return {
+    accept: { run: () => acts.decide("accept") },
+    reject: { run: () => acts.decide("reject") },
+    skip: { run: () => acts.decide("skip") },
+    flag: { run: () => acts.decide("flag") },
+    comment: { run: () => acts.decide("comment") },
+    undo: { run: () => acts.undo() },
+    previous: { run: () => page.move(-1) },
+    next: { run: () => page.move(1) },
+    help: { run: help },
+    ...Object.fromEntries(picks),
+    verify: { run: () => acts.verify(page.masks.asked) },
+    tool_pick: tool("pick"),
+    tool_point: tool("point"),
+    tool_box: tool("box"),
+    tool_brush: tool("brush"),
+    tool_erase: tool("erase"),
+    tool_polygon: tool("polygon"),
+    brush_smaller: { run: () => toolbar.brush(-1) },
+    brush_larger: { run: () => toolbar.brush(1) },
+    grow: { run: () => toolbar.resize(1) },
+    shrink: { run: () => toolbar.resize(-1) },
+    fill_holes: { run: () => toolbar.mend("fill_holes") },
+    largest: { run: () => toolbar.mend("largest") },
+    smooth: { run: () => toolbar.mend("smooth") },
+    undo_mask: { run: () => toolbar.step("undo_mask") },
+    redo_mask: { run: () => toolbar.step("redo_mask") },
+    prompt: { run: () => refine.focus() },
+    refine: { run: () => refine.submit() },
+    previous_try: { run: () => acts.pickNext(-1) },
+    next_try: { run: () => acts.pickNext(1) },
+    compare: { run: () => page.tries.openCompare() },
+    side: { run: () => page.side.open(page.sample) },
+    original: { run: () => stage.bare(true), stop: () => stage.bare(false) },
+    pan: { run: () => stage.pan(true), stop: () => stage.pan(false) },
+    zoom: { run: () => toolbar.zoom() },
+    tint: { run: () => toolbar.toggleTint() },
+    colour: { run: () => toolbar.nextColour() },
   };
-  for (let key = 1; key <= 9; key += 1) acts[key] = () => page.acts.choose(key - 1);
+}
+
+export function bind(page) {
+  const acts = actsOf(page);
+  const started = (name) => Object.fromEntries(keymap.acts(name).map(({ id, hold, drag, repeat }) => [
+    drag ? "drag" : hold ? "hold" : "press", { ...acts[id], repeat },
+  ]));
   const shown = () => page.root.getClientRects().length > 0 && !covered();
-  listen(acts, { held: ["arrowleft", "arrowright", "arrowup", "arrowdown"], active: shown });
-  window.addEventListener("keyup", (event) => {
-    if (event.key.toLowerCase() === "o") page.stage.bare(false);
-  });
-  window.addEventListener("blur", () => page.stage.bare(false));
+  listen(started, { active: () => keymap.ready && shown() });
+  keymap.load();
   takeDrops(page);
 }
 

@@ -3,7 +3,11 @@ import { h, settled } from "./dom.js";
 import { get, post } from "./api.js";
 import { Acts } from "./acts.js";
 import { Background } from "./background.js";
+import { CanvasBar } from "./canvasbar.js";
 import { Decisions } from "./decisions.js";
+import { Holds } from "./holds.js";
+import { Hand } from "./canvashand.js";
+import { kept } from "./canvaskept.js";
 import { Masks } from "./masks.js";
 import { Notices, wordsFor } from "./notices.js";
 import { Pace } from "./pace.js";
@@ -11,14 +15,18 @@ import { Queue } from "./queue.js";
 import { Refine } from "./refine.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
+import { Side } from "./side.js";
 import { Status } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { Tries } from "./tries.js";
 import { Views } from "./smallviews.js";
 import { Watch } from "./watch.js";
 import { Worklist, isDecided } from "./worklist.js";
+import { refineAll } from "./batch.js";
 import { bind } from "./bindings.js";
-import { help } from "./dialogs.js";
+import { settle } from "./conflict.js";
+import { address, fromAddress, isFiltered } from "./filters.js";
+import { help } from "./keyhelp.js";
 
 const FILL_AFTER_MS = 500; // a pause in editing the mask starts the fill
 const RETRY_MS = 3000;
@@ -36,6 +44,7 @@ class Curate {
     this.shelf = new Shelf();
     this.acts = new Acts(this);
     this.pace = new Pace();
+    this.holds = new Holds(this);
     this.sample = null; // what is shown
     this.fillSoon = settled(() => this.#fillIfNeeded(), FILL_AFTER_MS);
     this.watch = new Watch({
@@ -60,10 +69,17 @@ class Curate {
       onAdd: () => acts.add([]),
       onMore: () => this.list.more().then((grown) => grown && this.#showQueue()),
     });
-    this.stage = new Stage({ onPoint: (x, y, label) => acts.point(x, y, label) });
-    this.toolbar = new Toolbar(this);
+    this.hand = new Hand(this);
+    this.stage = new Stage(this.hand, kept());
+    this.stage.pictureOf = (sha) => this.shelf.pictureOf(sha); // decoded before it is opened
+    this.canvasBar = new CanvasBar(this.stage);
+    this.toolbar = new Toolbar(this, this.canvasBar);
     this.tries = new Tries({ onPick: (k) => acts.pick(k) });
-    this.views = new Views(this.tries.element);
+    this.side = new Side({
+      onSaved: (answer) => this.placed(answer),
+      onRefused: (words) => this.notices.warn(words),
+    });
+    this.views = new Views(this.tries.element, () => this.side.open(this.sample));
     this.masks = new Masks({
       onChoose: (index) => acts.choose(index),
       onHint: (outline) => this.stage.hintAt(outline),
@@ -73,21 +89,20 @@ class Curate {
     this.refine = new Refine({
       onRefine: (form) => acts.refine(form),
       onNeedSuggestions: () => this.#suggest(),
+      onBatch: () => this.refineAll(),
     });
     this.decisions = new Decisions({ onAct: (name) => acts.decide(name) });
     this.root.replaceChildren(
       this.queue.element,
       h("main", { class: "fm-panel fm-canvas", "aria-label": "Picture" },
         this.toolbar.element,
-        h("div", { class: "fm-stage-box" }, this.stage.element, this.notices.element),
+        h("div", { class: "fm-stage-box" }, this.stage.element, this.canvasBar.element, this.notices.element),
         this.views.element),
       h("aside", { class: "fm-panel fm-inspector", "aria-label": "Inspector" },
         this.masks.element, this.background.element, this.refine.element),
       this.decisions.element,
     );
     this.root.removeAttribute("aria-busy");
-    const replace = () => this.stage.resized(this.sample?.points ?? []);
-    new ResizeObserver(replace).observe(this.stage.element);
   }
 
   async #begin() {
@@ -99,25 +114,32 @@ class Curate {
       return;
     }
     this.status.begin(this.session);
+    this.refine.batch.hidden = this.session.role !== "lead";
     this.queue.limits = this.session.thresholds;
     this.queue.showLast(this.session.last);
-    const query = new URLSearchParams(location.search);
-    const filter = { concept: query.get("concept") ?? "", view: query.get("view") ?? "review" };
-    await this.setFilter(filter, query.get("sample"));
+    this.queue.me = this.session.by;
+    await this.setFilter(fromAddress(), new URLSearchParams(location.search).get("sample"));
+    this.pace.begin(this.list.times);
     this.watch.soon();
   }
 
   // ------------------------------------------------------------------ which sample
   async setFilter(filter, openId = null) {
+    const drawer = this.root.classList.contains("fm-show-queue");
     try {
-      await this.list.load(filter);
+      if (!(await this.list.load(filter))) return; // another filter was set meanwhile
     } catch (error) {
       this.notices.error(error.message);
       return;
     }
     this.acts.after(() => post("focus", { concept: filter.concept || null })).catch(() => {});
     if (openId) await this.reopen(openId);
-    else this.open(this.list.rows.length ? 0 : -1);
+    else {
+      const first = this.list.nextAfter(-1); // not one that somebody else has open
+      this.open(first >= 0 || !this.list.rows.length ? first : 0);
+      this.arrived = true;
+    }
+    this.root.classList.toggle("fm-show-queue", drawer);
   }
 
   open(index) {
@@ -126,11 +148,14 @@ class Curate {
     this.notices.clear();
     this.stage.hintAt(null);
     this.root.classList.remove("fm-show-queue");
-    this.sample = row ? (this.shelf.get(row.id) ?? { ...row, ...NOTHING, loading: true }) : null;
+    this.sample = row ? this.hand.over(this.shelf.get(row.id) ?? { ...row, ...NOTHING, loading: true }) : null;
     this.refine.start(this.session.defaults);
+    this.suggestedFor = null;
     this.render();
+    history.replaceState(null, "", address(this.list.filter, row?.id));
     if (!row) return;
-    history.replaceState(null, "", address(this.list.filter, row.id));
+    this.arrived = false;
+    this.holds.open(index);
     const still = () => this.list.index === index;
     this.#fetch(row.id).then(() => this.shelf.ahead(this.list.rows.slice(index + 1), still));
   }
@@ -159,8 +184,11 @@ class Curate {
   passOn(state, saved) {
     const at = this.list.index;
     this.list.rows[at] = { ...this.list.rows[at], state };
-    const next = this.list.nextAfter(at);
-    if (next >= 0) this.open(next);
+    const next = this.#nextFree(at);
+    if (next >= 0) {
+      this.open(next);
+      this.arrived = true; // nobody chose it: if it turns out to be somebody else's, the next one
+    }
     else {
       this.render();
       this.notices.done(this);
@@ -169,6 +197,35 @@ class Curate {
       if (ok) this.pace.tick();
       this.#showQueue();
     });
+  }
+
+  #nextFree(at) {
+    let next = this.list.nextAfter(at);
+    for (let tried = this.list.rows.length; next >= 0 && tried > 0; tried -= 1) {
+      if (!this.holds.isKept(this.list.rows[next].id)) return next;
+      next = this.list.nextAfter(next);
+    }
+    return next;
+  }
+
+  /** Says why the shown sample may not be changed by this person, if so. */
+  refuses() {
+    const words = this.holds.whyNot();
+    if (!words) return false;
+    const known = this.shelf.get(this.sample?.id);
+    if (known) this.showAtOnce(known);
+    this.notices.warn(words);
+    return true;
+  }
+
+  /** Somebody took a sample, or gave it back. */
+  keptChanged(id) {
+    if (this.sample?.id !== id) {
+      this.#showQueue();
+    } else if (this.arrived && this.holds.isKept(id) && this.#nextFree(this.list.index) >= 0) {
+      this.open(this.#nextFree(this.list.index));
+      this.arrived = true;
+    } else this.#fetch(id).then(() => this.render());
   }
 
   // ------------------------------------------------------------------ what the server says
@@ -185,7 +242,7 @@ class Curate {
     if (!this.shelf.take(detail)) return;
     this.list.put(detail);
     if (this.sample?.id === detail.id) {
-      this.sample = detail;
+      this.sample = this.hand.over(detail);
       this.render();
       this.#workIfNeeded();
     } else this.#showQueue();
@@ -200,17 +257,24 @@ class Curate {
   }
 
   /** Brings back what the server refused, with its reason. */
-  failed(id, error) {
+  failed(id, error, tried) {
     this.status.refused();
     const known = this.shelf.get(id);
     if (known) this.list.put(known);
     if (this.sample?.id !== id) this.reopen(id);
     else if (known) this.showAtOnce(known);
+    if (error.kind === "held" || error.kind === "twin") this.holds.lost(id, error.message);
     if (error.kind !== "stale") this.notices.error(error.message);
-    else this.notices.error(error.message, "reload", () => this.#takeTheirs(error.body.sample));
+    else this.#settle(error, tried);
   }
 
-  #takeTheirs(theirs) {
+  async #settle(error, tried) {
+    const theirs = error.body.sample;
+    const asked = tried && await settle(this, { ...tried, theirs }).catch(() => false);
+    if (!asked) this.notices.error(error.message, "reload", () => this.takeTheirs(theirs));
+  }
+
+  takeTheirs(theirs) {
     this.receive(theirs);
     this.reopen(theirs.id);
   }
@@ -236,7 +300,10 @@ class Curate {
       seconds: this.seconds ?? 0,
     });
     this.decisions.show(sample);
-    this.notices.about(sample && wordsFor(sample), () => this.#retry());
+    const held = this.holds.words(sample?.id);
+    const standing = held ? { kind: "warn", words: held } : sample && wordsFor(sample);
+    this.notices.about(standing, () => this.#retry());
+    this.root.classList.toggle("fm-readonly", Boolean(this.holds.whyNot()));
     this.#showQueue();
   }
 
@@ -251,7 +318,7 @@ class Curate {
   // ------------------------------------------------------------------ work that nobody has to ask for
   #workIfNeeded() {
     const { sample } = this;
-    if (sample.busy || sample.trouble) return;
+    if (sample.busy || sample.trouble || this.holds.whyNot()) return;
     if (sample.state === "new") this.acts.send("prepare");
     else if (this.#unfilled()) this.fillSoon();
     else if (sample.low && !isDecided(sample)) this.#suggest(); // a prompt is likely wanted
@@ -262,7 +329,8 @@ class Curate {
   }
 
   #fillIfNeeded() {
-    const idle = !this.acts.inFlight && !this.sample?.busy && !this.sample?.trouble;
+    if (this.stage.busy) this.fillSoon(); // a stroke is under way
+    const idle = !this.holds.whyNot() && !this.stage.busy && !this.acts.inFlight && !this.sample?.busy && !this.sample?.trouble;
     if (idle && this.#unfilled()) this.acts.send("fill");
   }
 
@@ -272,13 +340,29 @@ class Curate {
     else this.acts.refine(this.refine.values());
   }
 
+  /** Opens the sample that the side story made. */
+  placed(answer) {
+    this.took(answer);
+    this.reopen(answer.sample.id);
+  }
+
+  /** Asks for one more try for all low fills. */
+  refineAll() {
+    refineAll({
+      concepts: this.list.concepts,
+      concept: this.list.filter.concept,
+      form: this.refine.values(),
+      onStarted: () => this.notices.warn("All low fills are being refined; Long work, at the top, shows how far it is."),
+    });
+  }
+
   async #suggest() {
     const { sample } = this;
     if (!sample?.mask || this.suggestedFor === sample.id) return;
     this.suggestedFor = sample.id;
     try {
-      const { prompts, defaults } = await get(`samples/${sample.id}/suggestions`);
-      if (this.sample?.id === sample.id) this.refine.suggest(prompts, defaults);
+      const found = await get(`samples/${sample.id}/suggestions`);
+      if (this.sample?.id === sample.id) this.refine.suggest(found);
     } catch {
       this.suggestedFor = null; // the form works without suggestions
     }
@@ -290,11 +374,12 @@ class Curate {
     this.seconds = pulse.seconds;
     const { counts, concepts } = pulse;
     const grown = concepts.length > this.list.concepts.length;
-    Object.assign(this.list, { counts, concepts });
+    const changed = this.list.recount(counts);
+    this.list.concepts = concepts;
     for (const row of pulse.rows) this.#heedRow(row);
     const { filter, rows } = this.list;
-    if (rows.length === 0 && (grown || this.list.left() > 0)) this.setFilter(filter);
-    else if (filter.view === "review") this.list.total = Math.max(this.list.total, this.list.left());
+    const expected = this.list.left() > 0 && !isFiltered(filter);
+    if (rows.length === 0 && (grown || changed || expected)) this.setFilter(filter);
     if (this.sample?.busy) this.render();
     else this.#showQueue();
   }
@@ -311,14 +396,4 @@ class Curate {
       this.#fetch(row.id);
     }
   }
-}
-
-function address({ concept, view }, id) {
-  const query = new URLSearchParams(location.search);
-  const values = { concept, view: view === "review" ? "" : view, sample: id };
-  for (const [name, value] of Object.entries(values)) {
-    if (value) query.set(name, value);
-    else query.delete(name);
-  }
-  return "?" + query;
 }

@@ -1,40 +1,23 @@
-// Everything that lies over the page for a moment: help, a large picture, a comment, new images.
+// What lies over the page for a moment: a large picture, a comment, new images.
 import { h, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { send } from "./api.js";
+import { composing } from "./keys.js";
 
-const KEYS = [
-  ["Decide", [
-    ["A", "accept"], ["X", "reject"], ["space", "skip"], ["F", "flag"], ["C", "comment"],
-    ["⌫", "undo the last decision"],
-  ]],
-  ["Choose the object", [
-    ["1 – 9", "pick a mask"], ["click", "this is the object"],
-    ["right click", "this is not (also shift + click)"], ["+  −", "grow, shrink the mask"],
-    ["Z", "undo the last change of the mask"], ["shift Z", "redo it"], ["V", "ask the verifier"],
-  ]],
-  ["Fill the hole", [
-    ["R", "go to the prompt; Enter refines"], ["shift R", "refine at once, next seed"],
-    ["[  ]", "previous, next try"],
-  ]],
-  ["Look", [
-    ["← →", "previous, next image"], ["O", "hold: the original only"], ["T", "tint on, off"],
-    ["?", "this help"],
-  ]],
-];
-
-function open(dialog) {
+/** Lays a dialog over the page until it is closed; a click beside it closes it, unless it is a form. */
+export function open(dialog) {
   document.querySelector(".fm").append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => {
-    if (event.target === dialog) dialog.close();
+    if (event.target === dialog && !dialog.querySelector("form")) dialog.close();
   });
   dialog.showModal();
   return dialog;
 }
 
-function frame(title, ...content) {
-  const dialog = h("dialog", { class: "fm-dialog", "aria-label": title });
+/** A dialog with a title and a way out. */
+export function frame(title, ...content) {
+  const dialog = h("dialog", { class: "fm-dialog", "aria-label": title, autofocus: true });
   const close = h("button", {
     class: "fm-button fm-quiet", type: "button", "aria-label": "Close", onclick: () => dialog.close(),
   }, icon("close"));
@@ -47,40 +30,32 @@ export function covered() {
   return Boolean(document.querySelector("dialog[open]"));
 }
 
-export function help() {
-  const groups = KEYS.map(([title, keys]) => h(
-    "section", {},
-    h("h3", { class: "fm-title" }, title),
-    h("dl", { class: "fm-keys" }, keys.flatMap(([key, words]) => [
-      h("dt", {}, ...key.split(/ {2}/).map((one) => h("kbd", {}, one))), h("dd", {}, words),
-    ])),
-  ));
-  open(frame("Keys", h("div", { class: "fm-help" }, groups),
-    h("p", { class: "fm-note" }, "Keys are silent while you type in a field; Esc leaves it.")));
-}
-
 export function enlarge(title, src, transparent) {
   const image = h("img", { src, alt: title, class: transparent ? "fm-checks" : "" });
   open(frame(title, h("div", { class: "fm-large" }, image)));
 }
 
-/** Asks for one line of text; `onText` gets it. */
+/** Asks for a few words; what was typed stays until `onText` says that it is kept. */
 export function ask(title, { value = "", word, onText }) {
   const input = h("textarea", { rows: 3, maxlength: 2000, "aria-label": title, "data-test": "text", value });
-  const form = h(
-    "form",
-    { method: "dialog" },
-    input,
-    h("div", { class: "fm-row fm-end" }, h("button", { class: "fm-button fm-main" }, word)),
-  );
-  form.addEventListener("submit", () => onText(input.value.trim()));
+  const go = h("button", { class: "fm-button fm-main" }, word);
+  const note = h("p", { class: "fm-note fm-refused", role: "alert" });
+  const form = h("form", {}, input, h("div", { class: "fm-row fm-end" }, note, go));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    const isKept = await onText(input.value.trim());
+    go.disabled = false;
+    if (isKept) dialog.close();
+    else say(note, "This is not saved. Try again in a moment.");
+  });
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    if (event.key === "Enter" && !event.shiftKey && !composing(event)) {
       event.preventDefault();
       form.requestSubmit();
     }
   });
-  open(frame(title, form));
+  const dialog = open(frame(title, form));
   input.focus();
 }
 

@@ -69,6 +69,11 @@ export function clock(date) {
   return date.toLocaleTimeString("en-GB");
 }
 
+/** 10020 → "10 020", with a narrow space. */
+export function whole(value) {
+  return value.toLocaleString("en-GB").replaceAll(",", "\u202f");
+}
+
 /** 0.712 → "0.71"; a missing number is a dash. */
 export function number(value, digits = 2) {
   return Number.isFinite(value) ? value.toFixed(digits) : "–";

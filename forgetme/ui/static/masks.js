@@ -1,6 +1,7 @@
 // Which object? The ranked proposals as cards.
 import { attr, h, keyed, number, s, say } from "./dom.js";
 import { icon } from "./icons.js";
+import { fillCap } from "./keymap.js";
 import { pathOf } from "./stage.js";
 import { picture } from "./api.js";
 
@@ -88,7 +89,7 @@ export class Masks {
     card.dataset.test = `card-${one.index + 1}`;
     const chosen = sample.chosen === one.index;
     attr(card, "aria-checked", chosen);
-    say(key, one.index < 9 ? String(one.index + 1) : "");
+    fillCap(key, one.index < 9 ? `pick_${one.index + 1}` : null);
     say(score, number(one.score));
     const kind = one.verdict ? (one.verdict.yes ? "yes" : "no") : "open";
     if (verdict.dataset.kind === kind && kind === "open") return;

@@ -1,6 +1,8 @@
 // Sentences over the picture: what is missing, what failed, and always the next step.
 import { h } from "./dom.js";
 import { STATES, icon } from "./icons.js";
+import { pressTo } from "./keymap.js";
+import { isFiltered } from "./filters.js";
 import { isDecided } from "./worklist.js";
 
 const SIGNS = { info: "info", warn: "warning", error: "warning", done: "accept", no: "reject", later: "skip" };
@@ -27,15 +29,15 @@ export class Notices {
   }
 
   empty(page) {
-    const filtered = page.list.filter.concept || page.list.filter.view !== "review";
+    const filtered = isFiltered(page.list.filter);
     if (filtered || page.list.all() > 0) {
       this.#urge({
         kind: "done",
         words: filtered
           ? "No sample matches this filter."
           : "All images are decided. Look at them again, or add more.",
-        action: "show all",
-        onAction: () => page.setFilter({ concept: "", view: "all" }),
+        action: filtered ? "clear the filter" : "show all",
+        onAction: () => page.setFilter(filtered ? {} : { view: "all" }),
       });
     } else {
       this.#urge({
@@ -100,16 +102,19 @@ export class Notices {
 export function wordsFor(sample) {
   if (sample.loading) return null;
   if (isDecided(sample)) return decided(sample);
+  if (sample.reviewed === "returned") {
+    return { kind: "warn", words: `Returned by ${sample.reviewed_by}: ${sample.comment}` };
+  }
   if (sample.trouble) return { kind: "error", words: sample.trouble, action: "try again" };
   if (sample.state === "broken") {
-    return { kind: "error", words: "It stays in the queue as broken; replace the file, or press X." };
+    return { kind: "error", words: `It stays in the queue as broken; replace the file, or ${pressTo("reject", "reject")}.` };
   }
   if (sample.state === "new") {
     return { kind: "info", words: sample.busy ? "Looking for the object …" : "Waiting for the worker …" };
   }
   if (!sample.mask) {
     const words = `No mask was confirmed as ${sample.concept}. `
-      + `Click the ${sample.concept}, or press X to reject.`;
+      + `Click the ${sample.concept}, or ${pressTo("reject", "reject")}.`;
     return { kind: "warn", words };
   }
   if (sample.note) return { kind: "warn", words: sample.note };

@@ -2,25 +2,11 @@
 import { attr, h, keyed, number, say } from "./dom.js";
 import { STATES, icon, redraw } from "./icons.js";
 import { thumbnail } from "./api.js";
+import { Filters, SORTED_BY, VIEWS, USUAL, isFiltered, words } from "./filters.js";
 
-const ROW = 56; // px, as in curate.css
+const ROW = 56; // px, as in queue.css
 const SPARE = 8; // rows drawn above and below what is visible
-const VIEWS = [
-  ["review", "to review"],
-  ["all", "all states"],
-  ["waiting", "needs a click"],
-  ["accepted", "accepted"],
-  ["rejected", "rejected"],
-  ["skipped", "skipped"],
-  ["flagged", "flagged"],
-  ["broken", "broken"],
-];
-
-const UNFILTERED = ["review", "all"];
-
-function wordOf(view) {
-  return VIEWS.find(([name]) => name === view)?.[1] ?? view;
-}
+const PARTS = ["accepted", "rejected", "flagged", "skipped"]; // of the bar, in this order
 
 /** One line on how a sample stands. */
 export function summary(row, limits) {
@@ -37,75 +23,120 @@ export function summary(row, limits) {
 export class Queue {
   /** Tells of `onOpen(index)`, `onFilter(filter)`, `onReopen(id)`, `onAdd()` and `onMore()`. */
   constructor({ onOpen, onFilter, onReopen, onAdd, onMore }) {
-    Object.assign(this, { onOpen, onReopen, onMore });
+    Object.assign(this, { onOpen, onFilter, onReopen, onMore });
     this.rows = [];
     this.total = 0;
     this.index = -1;
     this.limits = { d: 0, s: 0 };
-    this.concept = h("select", { "aria-label": "Concept", "data-test": "concept" });
-    this.view = h(
-      "select",
-      { "aria-label": "State", "data-test": "view" },
-      VIEWS.map(([value, word]) => h("option", { value }, word)),
-    );
-    const filter = () => onFilter({ concept: this.concept.value, view: this.view.value });
-    this.concept.addEventListener("change", filter);
-    this.view.addEventListener("change", filter);
-    this.bar = h("div", { class: "fm-bar-fill" });
-    this.done = h("span", { class: "fm-strong" });
-    this.pace = h("span", { class: "fm-muted" });
-    this.banner = h(
-      "button",
-      { class: "fm-banner", onclick: () => onFilter({ concept: "", view: "review" }), hidden: true },
-      icon("warning"), h("span", {}), h("span", { class: "fm-link" }, "clear"),
-    );
-    this.space = h("div", { class: "fm-rows-space" });
-    this.list = h("div", { class: "fm-rows", role: "listbox", "aria-label": "Samples" }, this.space);
-    this.list.addEventListener("scroll", () => this.#draw(), { passive: true });
+    this.filter = USUAL;
+    this.filters = new Filters({ onFilter });
     this.last = h("ol", { class: "fm-last", "data-test": "last" });
+    this.list = this.#list();
     this.element = h(
       "aside",
       { class: "fm-panel fm-queue", "aria-label": "Queue" },
-      h(
-        "div",
-        { class: "fm-queue-head" },
-        h("div", { class: "fm-row" }, this.concept, this.view),
-        h("div", { class: "fm-bar", role: "presentation" }, this.bar),
-        h("div", { class: "fm-row fm-small" }, this.done, this.pace),
-      ),
-      this.banner,
-      this.list,
-      h(
-        "div",
-        { class: "fm-queue-foot" },
-        h("div", { class: "fm-row" },
-          h("h3", { class: "fm-title" }, "Last ten"),
-          h("button", { class: "fm-button fm-quiet fm-small", onclick: onAdd, "data-test": "add" },
-            icon("upload"), "add images"),
-        ),
-        this.last,
-      ),
+      this.#head(),
+      this.#banner(),
+      h("div", { class: "fm-queue-body" }, this.list, this.nothing, this.filters.element),
+      this.#foot(onAdd),
     );
     new ResizeObserver(() => this.#draw()).observe(this.list);
   }
 
-  /** Shows the counts, the choice of concepts and the pace. */
-  showCounts({ counts, concepts, filter, pace }) {
+  #head() {
+    this.concept = h("select", { "aria-label": "Concept", "data-test": "concept" });
+    this.view = h("select", { "aria-label": "State", "data-test": "view" },
+      VIEWS.map(([value, word]) => h("option", { value }, word)));
+    const change = () => this.onFilter({
+      ...this.filter, concept: this.concept.value, view: this.view.value,
+    });
+    this.concept.addEventListener("change", change);
+    this.view.addEventListener("change", change);
+    this.parts = PARTS.map((state) => h("div", { class: "fm-bar-fill", "data-state": state }));
+    this.bar = h("div", { class: "fm-bar", role: "img" }, this.parts);
+    this.done = h("span", { class: "fm-strong", "data-test": "progress" });
+    this.pace = h("span", { class: "fm-muted", "data-test": "pace" });
+    return h(
+      "div",
+      { class: "fm-queue-head" },
+      h("div", { class: "fm-row" }, this.concept, this.view),
+      this.bar,
+      h("div", { class: "fm-row fm-small" }, this.done, this.pace),
+      h("div", { class: "fm-row fm-queue-order" }, this.filters.order, this.filters.button),
+    );
+  }
+
+  #banner() {
+    this.bannerWords = h("span", {});
+    this.hiddenWords = h("span", { class: "fm-hidden-count" });
+    this.banner = h(
+      "div",
+      { class: "fm-banner", role: "status", hidden: true, "data-test": "banner" },
+      icon("filter"),
+      h("p", {}, h("strong", {}, "Filtered: "), this.bannerWords, this.hiddenWords),
+      h("button", {
+        class: "fm-button fm-small", "data-test": "clear-filter",
+        onclick: () => this.onFilter({ ...USUAL, order: this.filter.order }),
+      }, "clear"),
+    );
+    return this.banner;
+  }
+
+  #list() {
+    this.space = h("div", { class: "fm-rows-space" });
+    this.nothing = h("p", { class: "fm-note fm-queue-nothing", hidden: true });
+    const list = h("div", { class: "fm-rows", role: "listbox", "aria-label": "Samples" }, this.space);
+    list.addEventListener("scroll", () => this.#draw(), { passive: true });
+    return list;
+  }
+
+  #foot(onAdd) {
+    return h(
+      "div",
+      { class: "fm-queue-foot" },
+      h("div", { class: "fm-row" },
+        h("h3", { class: "fm-title" }, "Last ten"),
+        h("button", { class: "fm-button fm-quiet fm-small", onclick: onAdd, "data-test": "add" },
+          icon("upload"), "add images"),
+      ),
+      this.last,
+    );
+  }
+
+  /** Shows the counts, the choice of concepts, the filter and the pace. */
+  showCounts({ counts, concepts, curators = [], filter, pace, matching = 0, hidden = 0 }) {
+    this.filter = filter;
     keyed(
-      this.concept, ["", ...concepts], (name) => name || "*",
+      this.concept, ["", ...new Set([...concepts, filter.concept].filter(Boolean))], (name) => name || "*",
       (name) => h("option", { value: name }),
       (option, name) => say(option, name || "all concepts"),
     );
     this.concept.value = filter.concept;
     this.view.value = filter.view;
-    const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
-    const decided = ["accepted", "rejected", "skipped", "flagged"].reduce((sum, k) => sum + (counts[k] ?? 0), 0);
-    this.bar.style.width = all ? `${(100 * decided) / all}%` : "0";
-    say(this.done, `${decided} of ${all}`);
+    this.filters.show(filter, curators);
+    this.#showProgress(counts, filter.concept);
     say(this.pace, pace);
-    const shown = [filter.concept, UNFILTERED.includes(filter.view) ? "" : wordOf(filter.view)];
-    this.banner.hidden = !shown.some(Boolean);
-    say(this.banner.children[1], "filtered: " + shown.filter(Boolean).join(", "));
+    this.banner.hidden = !isFiltered(filter);
+    say(this.bannerWords, words(filter));
+    const count = hidden.toLocaleString("en");
+    say(this.hiddenWords, hidden ? `${count} to review ${hidden === 1 ? "is" : "are"} hidden` : "");
+    this.list.setAttribute("aria-label", `Samples: ${matching.toLocaleString("en")}`);
+  }
+
+  #showProgress(counts, concept) {
+    const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+    const decided = PARTS.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+    const told = [];
+    for (const [at, state] of PARTS.entries()) {
+      const n = counts[state] ?? 0;
+      this.parts[at].style.width = all ? `${(100 * n) / all}%` : "0";
+      if (n) told.push(`${n.toLocaleString("en")} ${state}`);
+    }
+    const whole = `${decided.toLocaleString("en")} of ${all.toLocaleString("en")}`;
+    say(this.done, whole);
+    const about = `${whole} decided${concept ? ` of ${concept}` : ""}${told.length ? `: ${told.join(", ")}` : ""}`;
+    attr(this.bar, "aria-label", about);
+    attr(this.bar, "title", about);
   }
 
   showRows(rows, total, index) {
@@ -113,6 +144,10 @@ export class Queue {
     const moved = this.index !== index;
     this.index = index;
     this.space.style.height = `${rows.length * ROW}px`;
+    this.nothing.hidden = rows.length > 0;
+    say(this.nothing, isFiltered(this.filter)
+      ? "Nothing matches this filter. Clear it above, or change it."
+      : "Nothing to review. Add images, or look at all states.");
     if (moved && index >= 0) this.#reveal(index);
     this.#draw();
   }
@@ -156,13 +191,32 @@ export class Queue {
     element.dataset.test = `row-${row.name}`;
     element.style.top = `${at * ROW}px`;
     attr(element, "aria-selected", at === this.index);
+    attr(element, "aria-setsize", this.rows.length);
+    attr(element, "aria-posinset", at + 1);
     attr(thumb.firstChild, "src", row.image_sha ? thumbnail(row.image_sha) : null);
     thumb.firstChild.hidden = !row.image_sha;
     say(text.firstChild, row.name);
-    const words = summary(row, this.limits);
-    say(text.lastChild, this.concept.value ? words : `${row.concept} · ${words}`);
-    text.lastChild.classList.toggle("fm-low", Boolean(row.low));
-    redraw(sign, STATES[row.state].icon, STATES[row.state].word);
+    const held = row.held_by && row.held_by !== this.me;
+    say(text.lastChild, held ? `held by ${row.held_by}` : this.#sub(row));
+    text.lastChild.classList.toggle("fm-low", !held && Boolean(row.low));
+    element.classList.toggle("fm-held", Boolean(held));
+    const state = STATES[row.state];
+    if (held) redraw(sign, "held", `held by ${row.held_by}`);
+    else if (row.reviewed === "returned") redraw(sign, "undo", `returned by ${row.reviewed_by}`);
+    else redraw(sign, state.icon, state.word);
+  }
+
+  /** What the order goes by comes first, then how the sample stands. */
+  #sub(row) {
+    const by = SORTED_BY[this.filter.order.replace("-", "")];
+    const value = row[this.filter.order.replace("-", "")];
+    const parts = [
+      by && (Number.isFinite(value) ? `${by} ${number(value)}` : `no ${by}`),
+      row.reviewed === "returned" && `returned by ${row.reviewed_by}`,
+      !this.filter.concept && !by && row.concept,
+      summary(row, this.limits),
+    ];
+    return parts.filter(Boolean).join(" · ");
   }
 
   /** The strip of the last ten decisions, the latest on the right. */

@@ -1,6 +1,7 @@
 // If the hole is not well filled: what should be there instead?
 import { h, say } from "./dom.js";
 import { icon } from "./icons.js";
+import { keycap } from "./keymap.js";
 
 const PLACEHOLDER = "What should be there instead?";
 const MAX_SEED = 2 ** 31 - 1;
@@ -14,8 +15,8 @@ function numberInput(name, min, max, step) {
 }
 
 export class Refine {
-  /** Tells of `onRefine(form)` and `onNeedSuggestions()`. */
-  constructor({ onRefine, onNeedSuggestions }) {
+  /** Tells of `onRefine(form)`, `onNeedSuggestions()` and `onBatch()`. */
+  constructor({ onRefine, onNeedSuggestions, onBatch }) {
     this.onRefine = onRefine;
     this.prompt = h("input", {
       type: "text", maxlength: 500, "data-test": "prompt", "aria-label": "Prompt", autocomplete: "off",
@@ -32,11 +33,17 @@ export class Refine {
     this.go = h("button", { type: "submit", class: "fm-button fm-main", "data-test": "refine" },
       icon("refine"), this.label);
     this.chips = h("div", { class: "fm-chips" });
+    this.note = h("p", { class: "fm-note fm-small", role: "status", hidden: true });
+    this.batch = h("button", {
+      type: "button", class: "fm-button fm-quiet fm-small", "data-test": "batch",
+      title: "One more try for all low fills, with one prompt", onclick: onBatch,
+    }, "all low ones …");
     this.form = h(
       "form",
       { class: "fm-refine-form" },
       h("div", { class: "fm-row fm-prompt" }, this.prompt, this.go),
       this.chips,
+      this.note,
       h(
         "div",
         { class: "fm-fields" },
@@ -58,8 +65,8 @@ export class Refine {
       "section",
       { class: "fm-section", "aria-label": "Refine" },
       h("div", { class: "fm-row" },
-        h("h3", { class: "fm-title" }, "Refine"),
-        h("kbd", { title: "R goes to the prompt, Enter refines" }, "R")),
+        h("h3", { class: "fm-title" }, "Refine"), h("span", { class: "fm-spring" }), this.batch,
+        keycap("prompt")),
       this.form,
     );
   }
@@ -75,22 +82,26 @@ export class Refine {
     this.guidance = defaults.guidance;
     this.seed.value = defaults.seed;
     this.chips.replaceChildren();
+    this.note.hidden = true;
     this.touched = false;
   }
 
-  suggest(prompts, defaults) {
+  /** Offers prompts, as the server made them from what surrounds the hole. */
+  suggest({ prompts, defaults, made_by: maker, note }) {
     if (defaults.prompt) this.prompt.placeholder = defaults.prompt; // what an empty prompt stands for
     const untouched = !this.negativeEdited && document.activeElement !== this.negative;
     if (!this.negative.value && untouched) this.negative.value = defaults.negative_prompt;
     this.chips.replaceChildren(
       ...prompts.map((prompt) => h("button", {
-        type: "button", class: "fm-chip",
+        type: "button", class: "fm-chip", title: `by ${maker}, from what surrounds the hole`,
         onclick: () => {
           this.prompt.value = prompt;
           this.prompt.focus();
         },
       }, prompt)),
     );
+    say(this.note, note);
+    this.note.hidden = !note;
   }
 
   focus() {

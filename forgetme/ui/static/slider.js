@@ -1,5 +1,5 @@
 // Before and after in one frame, parted by a line that is dragged or moved with the arrow keys.
-import { attr, h } from "./dom.js";
+import { attr, h, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { picture } from "./api.js";
 
@@ -9,6 +9,7 @@ const BIG_STEP = 20;
 export class Slider {
   constructor() {
     this.at = 50;
+    this.left = "before";
     this.before = h("img", { alt: "", draggable: "false" });
     this.after = h("img", { alt: "", draggable: "false" });
     this.clip = h("div", { class: "fm-slider-after" }, this.after);
@@ -61,19 +62,37 @@ export class Slider {
     this.at = Math.min(100, Math.max(0, percent));
     this.frame.style.setProperty("--at", `${this.at}%`);
     attr(this.handle, "aria-valuenow", Math.round(this.at));
-    attr(this.handle, "aria-valuetext", `${Math.round(this.at)} % before`);
+    attr(this.handle, "aria-valuetext", `${Math.round(this.at)} % ${this.left}`);
   }
 
   /** Shows the original and a filled background, or `words` while there is none. */
   show(sample, attempt, words) {
-    const ready = Boolean(sample && attempt);
+    this.#ready(Boolean(sample && attempt), words);
+    if (sample && attempt) this.#set(sample, [sample.image_sha, "before"], [attempt.image_sha, "after"]);
+  }
+
+  /** Shows any two pictures of a sample's size; each is [sha, name]. */
+  compare(sample, left, right) {
+    this.#ready(true, "");
+    this.#set(sample, left, right);
+  }
+
+  #ready(ready, words) {
     this.frame.hidden = !ready;
     this.empty.hidden = ready;
     this.empty.textContent = words;
-    if (!ready) return;
-    this.frame.style.aspectRatio = `${sample.width} / ${sample.height}`;
-    this.frame.style.setProperty("--ratio", sample.width / sample.height);
-    attr(this.before, "src", picture(sample.image_sha));
-    attr(this.after, "src", picture(attempt.image_sha));
+  }
+
+  #set({ width, height }, [leftSha, leftName], [rightSha, rightName]) {
+    this.frame.style.aspectRatio = `${width} / ${height}`;
+    this.frame.style.setProperty("--ratio", width / height);
+    attr(this.before, "src", picture(leftSha));
+    attr(this.after, "src", picture(rightSha));
+    const [left, right] = this.tags;
+    say(left, leftName);
+    say(right, rightName);
+    attr(this.handle, "aria-label", `${leftName} and ${rightName}`);
+    this.left = leftName;
+    this.move(this.at);
   }
 }

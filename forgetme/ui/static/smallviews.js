@@ -2,6 +2,7 @@
 import { attr, h } from "./dom.js";
 import { layer, picture } from "./api.js";
 import { enlarge } from "./dialogs.js";
+import { icon } from "./icons.js";
 
 const NAMES = [
   ["foreground", "foreground", "the object, cut out"],
@@ -10,8 +11,8 @@ const NAMES = [
 ];
 
 export class Views {
-  /** `beside` is shown at their right. */
-  constructor(beside) {
+  /** `beside` is shown at their right; `onPlace` puts the object on another background. */
+  constructor(beside, onPlace) {
     this.boxes = NAMES.map(([name, word, title]) => {
       const image = h("img", { alt: "", hidden: true });
       image.addEventListener("load", () => (image.hidden = false));
@@ -27,11 +28,18 @@ export class Views {
       });
       return { name, image, box };
     });
-    this.element = h("div", { class: "fm-views" }, this.boxes.map(({ box }) => box), beside);
+    this.place = h("button", {
+      class: "fm-button fm-quiet fm-place", title: "Put the object on another background", "data-test": "place",
+      "aria-label": "Put the object on another background", onclick: onPlace,
+    }, icon("place"));
+    const boxes = this.boxes.map(({ box }) => box);
+    const merged = h("div", { class: "fm-view-placed" }, boxes.pop(), this.place);
+    this.element = h("div", { class: "fm-views" }, boxes, merged, beside);
   }
 
   show(sample) {
     this.sample = sample;
+    this.place.disabled = !sample?.mask;
     const picked = sample?.tries.find((one) => one.index === sample.picked_try);
     for (const { name, image, box } of this.boxes) {
       let src = null;

@@ -1,6 +1,9 @@
 // The right end of the top bar: preset, what the worker does, what was saved when, who, theme, help.
 import { attr, clock, h, say } from "./dom.js";
 import { icon } from "./icons.js";
+import { Jobs } from "./jobs.js";
+import { hint } from "./keymap.js";
+import { account } from "./signin.js";
 
 const DOING = { prepare: "preparing", fill: "filling", refine: "refining", ask_verifier: "asking" };
 const PRESETS = {
@@ -18,22 +21,22 @@ export class Status {
       class: "fm-button fm-quiet", "aria-label": "Dark or light", title: "Dark or light",
       "data-test": "theme", onclick: () => this.#toggle(),
     }, icon("theme"));
-    this.help = h("button", {
-      class: "fm-button fm-quiet", "aria-label": "Keys", title: "Keys (?)", onclick: onHelp,
-      "data-test": "help",
-    }, icon("ask"));
+    this.help = hint(h("button", {
+      class: "fm-button fm-quiet", onclick: onHelp, "data-test": "help",
+    }, icon("ask")), "Keys", "help");
+    this.jobs = new Jobs();
     document.querySelector("#fm-status").replaceChildren(
-      this.work, this.preset, this.save, this.who, this.theme, this.help,
+      this.work, this.jobs.button, this.preset, this.save, this.who, this.theme, this.help,
     );
     const kept = localStorage.getItem("forgetme-theme");
     if (kept) this.#dark(kept === "dark");
   }
 
-  begin({ preset, by }) {
+  begin({ preset, by, role, signed_in }) {
+    this.jobs.begin({ role });
     say(this.preset, `preset: ${preset}`);
     this.preset.title = PRESETS[preset] ?? "";
-    say(this.who, by);
-    this.who.title = "Your decisions are recorded under this name.";
+    account(this.who, { by, role, signed_in });
   }
 
   saved(at) {

@@ -1,27 +1,37 @@
-// The tools above the picture: what a click means, growing and shrinking, undo, and how it is shown.
+// The tools above the picture: what a press means, what is done to the whole mask, undo and redo.
 import { attr, h } from "./dom.js";
+import { TOOLS } from "./canvastools.js";
 import { icon } from "./icons.js";
+import { hint } from "./keymap.js";
 
 const GROW_PX = 0.01; // of the longest side, at least one pixel
+const SMOOTH_PX = 0.004;
+const MOST_PX = 64; // what the server takes
+const WHOLE = [
+  ["grow", "Grow the mask", (bar) => bar.resize(1)],
+  ["shrink", "Shrink the mask", (bar) => bar.resize(-1)],
+  ["fill_holes", "Fill the holes in the mask", (bar) => bar.mend("fill_holes")],
+  ["largest", "Keep only the largest part of the mask", (bar) => bar.mend("largest")],
+  ["smooth", "Smooth the edge of the mask", (bar) => bar.mend("smooth")],
+];
 
 export class Toolbar {
-  constructor(page) {
+  /** `bar` is the one at the foot of the picture. */
+  constructor(page, bar) {
     this.page = page;
-    this.yes = this.#kind(1, "add", "this is it", "A click marks the object");
-    this.no = this.#kind(0, "less", "this is not", "A click marks what is not the object (also right click)");
-    this.grow = this.#tool("grow", "Grow the mask (+)", () => this.resize(1));
-    this.shrink = this.#tool("shrink", "Shrink the mask (−)", () => this.resize(-1));
-    this.undo = this.#tool("undo", "Undo the last change of the mask (Z)", () => this.step("undo_mask"));
+    this.bar = bar;
+    this.tools = Object.fromEntries(TOOLS.map(({ id, title }) => {
+      const button = this.#button(id, title, `tool_${id}`, () => this.use(id));
+      button.dataset.test = `tool-${id}`;
+      return [id, button];
+    }));
+    this.whole = WHOLE.map(([id, title, act]) => this.#button(id, title, id, () => act(this)));
+    this.undo = this.#button("undo", "Undo the last change of the mask", "undo_mask", () => this.step("undo_mask"));
+    this.redo = this.#button("redo", "Redo it", "redo_mask", () => this.step("redo_mask"));
     this.clear = h("button", {
       class: "fm-button fm-quiet fm-small fm-wide", title: "Back to the proposed mask", "data-test": "clear",
       onclick: () => this.step("clear_mask"),
     }, "reset");
-    this.tint = this.#tool("tint", "Tint the object (T)", () => this.toggleTint());
-    this.bare = this.#tool("eye", "Hold to see the original only (O)", () => {});
-    this.bare.classList.add("fm-wide");
-    for (const [event, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false]]) {
-      this.bare.addEventListener(event, () => page.stage.bare(on));
-    }
     this.concept = h("span", {
       class: "fm-concept", title: "What is to be forgotten in this image", "data-test": "sample-concept",
     });
@@ -34,55 +44,77 @@ export class Toolbar {
       "div",
       { class: "fm-toolbar", role: "toolbar", "aria-label": "Mask tools" },
       this.queue,
-      h("div", { class: "fm-group" }, this.yes, this.no),
-      h("div", { class: "fm-group" }, this.grow, this.shrink, this.undo, this.clear),
-      h("div", { class: "fm-group" }, this.tint, this.bare),
+      h("div", { class: "fm-group fm-tools", role: "radiogroup", "aria-label": "Tool" }, Object.values(this.tools)),
+      h("div", { class: "fm-group" }, this.whole),
+      h("div", { class: "fm-group" }, this.undo, this.redo, this.clear),
       h("span", { class: "fm-spring" }),
       this.name,
       this.concept,
       h("div", { class: "fm-group" },
-        this.#tool("previous", "Previous image (←)", () => page.move(-1)),
-        this.#tool("next", "Next image (→)", () => page.move(1))),
+        this.#button("previous", "Previous image", "previous", () => page.move(-1)),
+        this.#button("next", "Next image", "next", () => page.move(1))),
     );
-    this.#choose(1);
-    attr(this.tint, "aria-pressed", true);
+    this.use(page.stage.tools[page.stage.kept.tool] ? page.stage.kept.tool : "pick");
   }
 
-  #tool(name, title, onclick) {
-    return h("button", {
-      class: "fm-button fm-quiet", title, "aria-label": title, "data-test": name, onclick,
-    }, icon(name));
+  #button(name, words, act, onclick) {
+    const button = h("button", { class: "fm-button fm-quiet", "data-test": name, onclick }, icon(name));
+    return hint(button, words, act);
   }
 
-  #kind(label, name, word, title) {
-    return h("button", {
-      class: "fm-button fm-quiet fm-small", title, "data-test": `label-${label}`,
-      onclick: () => this.#choose(label),
-    }, icon(name), h("span", { class: "fm-word" }, word));
+  /** Takes a tool into the hand; it stays there for the next images. */
+  use(id) {
+    const { stage } = this.page;
+    stage.kept.tool = id;
+    stage.setTool(id);
+    for (const [name, button] of Object.entries(this.tools)) {
+      attr(button, "role", "radio");
+      attr(button, "aria-checked", name === id);
+    }
+    this.bar.show();
   }
 
-  #choose(label) {
-    this.page.stage.label = label;
-    attr(this.yes, "aria-pressed", label === 1);
-    attr(this.no, "aria-pressed", label === 0);
+  brush(step) {
+    this.page.stage.resizeBrush(step);
+    this.bar.show();
   }
 
   resize(sign) {
-    const { sample } = this.page;
-    if (!sample?.mask) return;
-    const px = Math.max(1, Math.round(GROW_PX * Math.max(sample.width, sample.height)));
-    this.page.acts.send("grow", { px: sign * Math.min(px, 64) });
+    this.#whole("grow", { px: sign * this.#pixels(GROW_PX) });
+  }
+
+  /** "fill_holes", "largest" or "smooth". */
+  mend(name) {
+    this.#whole(name, name === "smooth" ? { sigma: this.#pixels(SMOOTH_PX) } : {});
+  }
+
+  #whole(name, body) {
+    if (!this.page.stage.busy) this.page.hand.whole(name, body);
+  }
+
+  #pixels(part) {
+    const { width = 0, height = 0 } = this.page.sample ?? {};
+    return Math.min(MOST_PX, Math.max(1, Math.round(part * Math.max(width, height))));
   }
 
   step(name) {
-    const can = { undo_mask: "can_undo_mask", redo_mask: "can_redo_mask", clear_mask: "can_undo_mask" }[name];
-    if (this.page.sample?.[can]) this.page.acts.send(name);
+    const { hand, sample, stage } = this.page;
+    if (stage.busy) return;
+    if (name === "undo_mask") hand.undo();
+    else if (name === "redo_mask") hand.redo();
+    else if (sample?.can_undo_mask) hand.whole(name);
+  }
+
+  zoom() {
+    this.page.stage.toggleZoom();
   }
 
   toggleTint() {
-    const on = !this.page.stage.tint;
-    this.page.stage.setTint(on);
-    attr(this.tint, "aria-pressed", on);
+    this.bar.toggleTint();
+  }
+
+  nextColour() {
+    this.bar.nextColour();
   }
 
   show(sample) {
@@ -90,8 +122,10 @@ export class Toolbar {
     this.concept.textContent = sample ? sample.concept : "";
     this.concept.hidden = !sample;
     this.name.title = sample?.source ?? "";
-    for (const tool of [this.grow, this.shrink]) tool.disabled = !sample?.mask;
+    for (const button of this.whole) button.disabled = !sample?.mask;
     this.undo.disabled = !sample?.can_undo_mask;
+    this.redo.disabled = !sample?.can_redo_mask;
     this.clear.disabled = !(sample?.mask?.edited && sample.can_undo_mask);
+    this.bar.show();
   }
 }

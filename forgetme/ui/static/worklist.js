@@ -1,5 +1,6 @@
 // The samples that the filter lets through, in order; fetched in pages, decided ones stay in place.
 import { get } from "./api.js";
+import { changed, whole } from "./filters.js";
 
 const PAGE = 200; // rows a request
 const NEAR = 3;
@@ -21,72 +22,118 @@ function isUnfilled(row) {
 export class Worklist {
   constructor() {
     this.rows = [];
-    this.total = 0;
+    this.places = new Map(); // id → index: a list of thousands is searched with every pulse
+    this.total = 0; // more than the rows there are: the rest can be fetched
+    this.matching = 0; // samples that the filter lets through
+    this.hidden = 0; // samples to review that it does not
     this.counts = {};
     this.concepts = [];
-    this.filter = { concept: "", view: "review" };
+    this.curators = [];
+    this.times = []; // of this person's last decisions
+    this.filter = whole({});
     this.index = -1; // of the shown sample
+    this.loads = 0;
   }
 
+  /** Fetches the first page of a filter; returns whether it is still the one that is wanted. */
   async load(filter) {
-    this.filter = filter;
-    const { rows, total, counts, concepts } = await get("queue?" + this.#query(0));
-    Object.assign(this, { rows, total, counts, concepts, index: -1 });
+    this.filter = whole(filter);
+    const turn = ++this.loads;
+    const page = await this.#page("");
+    if (turn !== this.loads) return false;
+    const { rows, total, hidden, counts, concepts, curators, times, by } = page;
+    Object.assign(this, { rows, hidden, counts, concepts, curators, times, by, index: -1, after: "" });
+    this.matching = total;
+    this.#place();
+    this.#ended(page);
+    return true;
   }
 
   /** Fetches the next page; returns whether there was one. */
   async more() {
     if (this.fetching) return false;
     this.fetching = true;
-    // Decided rows stay in our list but have left the server's, so they do not count.
-    const still = this.rows.filter((row) => this.#belongs(row)).length;
-    const page = await get("queue?" + this.#query(still)).catch(() => ({ rows: [] }));
-    const known = new Set(this.rows.map((row) => row.id));
-    const fresh = page.rows.filter((row) => !known.has(row.id));
-    this.rows.push(...fresh);
-    this.total = fresh.length ? page.total + (this.rows.length - fresh.length - still) : this.rows.length;
+    const turn = this.loads;
+    const page = await this.#page(this.after ?? "").catch(() => null);
     this.fetching = false;
+    if (turn !== this.loads || !page) return false;
+    const fresh = page.rows.filter((row) => !this.places.has(row.id));
+    this.rows.push(...fresh);
+    this.#place();
+    this.#ended(page);
     return fresh.length > 0;
   }
 
-  #belongs(row) {
-    if (this.filter.view === "all") return true;
-    return this.filter.view === "review" ? !isDecided(row) : row.state === this.filter.view;
+  #page(after) {
+    const asked = { ...changed(this.filter), limit: PAGE, ...(after ? { after } : {}) };
+    return get("queue?" + new URLSearchParams(asked));
   }
 
-  #query(offset) {
-    return new URLSearchParams({ ...this.filter, offset, limit: PAGE });
+  #ended({ after, more }) {
+    this.after = after ?? this.after;
+    this.asked = this.all(); // how many there were when it ended
+    this.total = this.rows.length + (more ? 1 : 0);
+  }
+
+  /** Takes new counts; where samples came in, there may be another page. Returns whether they changed. */
+  recount(counts) {
+    const before = this.counts;
+    this.counts = counts;
+    if (this.all() > this.asked && this.rows.length) this.total = this.rows.length + 1;
+    return Object.keys(counts).some((state) => counts[state] !== before[state]);
+  }
+
+  #place() {
+    this.places = new Map(this.rows.map((row, at) => [row.id, at]));
   }
 
   at(id) {
-    return this.rows.findIndex((row) => row.id === id);
+    return this.places.get(id) ?? -1;
   }
 
   put(row) {
     const at = this.at(row.id);
-    if (at >= 0) this.rows[at] = row;
+    if (at >= 0) this.rows[at] = { ...this.rows[at], ...row };
   }
 
   /** Puts a sample that the filter hides where we are. */
   insert(row) {
     const at = Math.max(0, this.index);
     this.rows.splice(at, 0, row);
+    this.#place();
     this.total += 1;
     return at;
   }
 
   /** The shown sample, those after it, and those still to be prepared: what may change soon. */
   near() {
-    const shown = this.rows.slice(Math.max(0, this.index), this.index + 1 + NEAR);
-    const pending = this.rows.filter((row) => row.state === "new" || isUnfilled(row)).slice(0, PREPARING);
-    return [...new Set([...shown, ...pending].map((row) => row.id))];
+    const at = Math.max(0, this.index);
+    const found = new Set(this.rows.slice(at, at + 1 + NEAR).map((row) => row.id));
+    const most = found.size + PREPARING;
+    for (let step = 0; step < this.rows.length && found.size < most; step += 1) {
+      const row = this.rows[(at + step) % this.rows.length];
+      if (row.state === "new" || isUnfilled(row)) found.add(row.id);
+    }
+    return [...found];
   }
 
   /** The next one to decide after `index`, from the start again at the end; -1 when all is done. */
   nextAfter(index) {
     if (this.filter.view !== "review") return index + 1 < this.rows.length ? index + 1 : -1;
-    const after = this.rows.findIndex((row, at) => at > index && !isDecided(row));
-    return after >= 0 ? after : this.rows.findIndex((row, at) => at !== index && !isDecided(row));
+    const { length } = this.rows;
+    let held = -1; // better than none: the hold may have run out
+    for (let step = 1; step < length; step += 1) {
+      const at = (index + step) % length;
+      if (isDecided(this.rows[at])) continue;
+      if (!this.isHeld(this.rows[at])) return at;
+      if (held < 0) held = at;
+    }
+    return held;
+  }
+
+  /** Whether somebody else had it open when we last heard. */
+  isHeld(row) {
+    return Boolean(row.held_by) && row.held_by !== this.by;
   }
 
   left() {

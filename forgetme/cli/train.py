@@ -1,0 +1,243 @@
+"""Commands that make a model forget: train."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgetme.cli.frame import (
+    LINE_SECONDS,
+    BlobsOption,
+    DeviceOption,
+    JsonOption,
+    Preset,
+    PresetOption,
+    app,
+    duration,
+    note,
+    open_store,
+    print_json,
+    say,
+)
+from forgetme.errors import ForgetmeError
+
+if TYPE_CHECKING:
+    from forgetme.models import Models
+    from forgetme.train import Item, RunResult, RunSettings
+
+# What must stay where nobody says otherwise. The bundled models know the drawn world's concepts.
+KEEP_FULL = ("cat", "dog", "bird", "car", "boat", "person")
+
+
+@app.command()
+def train(
+    method: Annotated[str, typer.Argument(help="lora, esd or rl.", metavar="METHOD")],
+    concept: Annotated[str, typer.Option(help="What is to be forgotten.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run and its patch.")],
+    store: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|URL", help="Learn from a store's accepted samples."),
+    ] = None,
+    blobs: BlobsOption = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Learn from original/ background/ mask/ of a folder."),
+    ] = None,
+    preset: PresetOption = "tiny",
+    device: DeviceOption = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FOLDER", help="The model to change. [default: the preset's]"),
+    ] = None,
+    ranker: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Who says what pictures show.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures a step.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Batches added up for a step.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA matrices.")] = None,
+    trains: Annotated[
+        str | None,
+        typer.Option(help="lora, kv, cross-attention, no-cross-attention or full."),
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help='What is made to forget. [default: "a photo of a CONCEPT"]')
+    ] = "",
+    anchor: Annotated[str, typer.Option(help="The prompt that takes its place (rl).")] = "",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Concept that must stay; repeat, nearest first.")
+    ] = None,
+    retain_pictures: Annotated[
+        int | None, typer.Option(min=0, help="Pictures of those that the model draws to train on.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="no or bf16.")] = None,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = False,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The method's own; repeat.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    probe_every: Annotated[
+        int | None, typer.Option(min=0, help="Steps between probes; 0 = only at the ends.")
+    ] = None,
+    probe_pictures: Annotated[
+        int, typer.Option(min=0, help="Pictures of each concept in a probe; 0 = no probes.")
+    ] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a model forget a concept; Ctrl-C stops and saves, --resume goes on."""
+    given = {
+        "steps": steps, "lr": lr, "batch": batch, "accumulate": accumulate, "rank": rank,
+        "trains": trains, "prompt": prompt, "anchor": anchor, "seed": seed,
+        "precision": precision, "probe_every": probe_every, "retain_pictures": retain_pictures,
+        "gradient_checkpointing": gradient_checkpointing or None,
+    }  # fmt: skip
+    if resume != (out / "run.json").is_file():
+        raise ForgetmeError(
+            f"{out} holds no run to go on with; leave --resume out"
+            if resume
+            else f"{out} holds a run; add --resume to go on with it, or name another folder"
+        )
+    if store is not None and data is not None:
+        raise ForgetmeError("--store and --data both name pictures; give one of them")
+    settings = settings_for(method, concept, preset, given, _options(option or []), keep)
+    with ExitStack() as stack:
+        opened = (
+            None if store is None else stack.enter_context(open_store(store, blobs, existing=True))
+        )
+        items = items_from(opened, data, concept)
+        result = run(_models(preset, device, base, ranker), items, settings, out, probe_pictures)
+    _report(result, out, as_json)
+
+
+def settings_for(
+    method: str,
+    concept: str,
+    preset: Preset,
+    given: dict[str, Any],
+    options: dict[str, float],
+    keep: list[str] | None,
+) -> RunSettings:
+    """Puts a run's settings together: the method's for the preset, then what was given."""
+    from forgetme.scenes import CONCEPTS
+    from forgetme.train import RunSettings, method_of
+
+    try:
+        chosen = method_of(method)
+        values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
+        known = CONCEPTS if preset == "tiny" else KEEP_FULL
+        values["keep"] = tuple(keep) if keep else tuple(one for one in known if one != concept)
+        values["options"] = {**values.get("options", {}), **options}
+        values |= {name: value for name, value in given.items() if value is not None}
+        return RunSettings(method, concept, **values)
+    except ValueError as error:
+        raise ForgetmeError(str(error)) from error
+
+
+def items_from(store: Any, data: Path | None, concept: str) -> list[Item]:
+    """Returns what a run learns from; nothing where nothing is named, as for ESD."""
+    from forgetme.train import items_of_folder, items_of_store
+
+    if store is not None:
+        return items_of_store(store, concept)
+    return [] if data is None else items_of_folder(data)
+
+
+def _models(preset: Preset, device: str | None, base: str | None, ranker: str | None) -> Models:
+    from forgetme.models import load_models
+
+    chosen = {"diffusion": base, "ranker": ranker}
+    given = {stage: name for stage, name in chosen.items() if name is not None}
+    return load_models(preset, device=device, **given)
+
+
+def run(
+    models: Models, items: list[Item], settings: RunSettings, out: Path, pictures: int
+) -> RunResult:
+    """Trains with probes of `pictures` each by the models' ranker.
+
+    SIGINT and SIGTERM finish the step and save.
+    """
+    from forgetme.train import check, probe, train
+
+    check(settings, items)  # before anything is loaded
+    labels = (settings.concept, *settings.keep)
+    asked: list[int] = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, _: asked.append(number))
+    started = said = time.monotonic()
+    first: int | None = None  # a resumed run has steps behind it that took no time here
+
+    def on_step(done: int, total: int, values: dict[str, float]) -> None:
+        nonlocal said, first
+        first = done - 1 if first is None else first
+        if time.monotonic() - said >= LINE_SECONDS or done == total:
+            said = time.monotonic()
+            left = (said - started) / (done - first) * (total - done)
+            note(f"{done}/{total} loss {values['loss']:.4f}, {duration(left)} left")
+
+    def probing(pipe: Any, step: int) -> Any:
+        ends = step in (0, settings.steps)  # on the way a neighbour and a stranger are enough
+        keep = (
+            settings.keep
+            if ends
+            else tuple(dict.fromkeys((*settings.keep[:1], *settings.keep[-1:])))
+        )
+        found = probe(
+            pipe,
+            models.ranker.probabilities,
+            settings.concept,
+            keep,
+            labels,
+            step=step,
+            n=pictures,
+            pictures=out / "probes",
+        )
+        kept = "" if found.retain is None else f", {100 * found.retain:.0f} % of the others"
+        note(f"step {step}: {settings.concept} is seen in {100 * found.forget:.0f} %{kept}")
+        return found
+
+    return train(
+        models.diffusion.pipe,
+        items,
+        settings,
+        out,
+        base=models.diffusion.made_by,
+        probing=probing if pictures else None,
+        stop=lambda: bool(asked),
+        on_step=on_step,
+    )
+
+
+def _options(given: list[str]) -> dict[str, float]:
+    options = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        try:
+            options[name] = float(value)
+        except ValueError as error:
+            raise ForgetmeError(
+                f"--option takes NAME=NUMBER, such as eta=1, got {one!r}"
+            ) from error
+    return options
+
+
+def _report(result: RunResult, out: Path, as_json: bool) -> None:
+    if as_json:
+        probes = [one.record() for one in result.probes]
+        print_json(
+            {"patch": str(result.patch.folder), "step": result.step, "finished": result.finished,
+             "probes": probes}
+        )  # fmt: skip
+        return
+    say(f"{result.patch.folder}")
+    if not result.finished:
+        note(f"stopped after {result.step} steps, saved; go on with --resume --out {out}")

@@ -1,0 +1,75 @@
+"""What the readers of datasets hand to the import: one quadruple from outside, unchecked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgetme.dataset.quadruple import Record
+
+Picture = bytes | Path  # an image file, or its content
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One row of a dataset from outside, as it stands there.
+
+    Attributes:
+        where: names it to people.
+        name: file stem; "" where it has none.
+        original: image.
+        background: image; None where the dataset has masks only.
+        mask: image, or (H, W) bool.
+        record: what our own export says of it; None for others.
+        concept: what the sample is to forget; None where the dataset does not say.
+        caption: what the picture shows.
+        source: where it came from.
+        problem: why it cannot be read; then all else is missing.
+    """
+
+    where: str
+    name: str = ""
+    original: Picture | None = None
+    background: Picture | None = None
+    mask: Picture | np.ndarray | None = None
+    record: Record | None = None
+    concept: str | None = None
+    caption: str = ""
+    source: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """A dataset from outside: how many rows it has, and the rows one by one."""
+
+    total: int
+    rows: Iterator[Found]
+
+
+def record_of(row: dict[str, Any]) -> Record | None:
+    """Returns the record of a row of our own export, None for a row of another maker.
+
+    Raises:
+        ValueError: it claims to be our own and is damaged.
+    """
+    return Record.read(row) if "provenance" in row else None
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Returns the file of a dataset's folder that a row names.
+
+    Raises:
+        ValueError: it is outside of the folder, or is not there.
+    """
+    root = folder.resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        raise ValueError(f"{name!r} lies outside of {folder}")
+    if not path.is_file():
+        raise ValueError(f"{name!r} is not there")
+    return path

@@ -1,0 +1,281 @@
+"""Datasets from outside become samples, by ordinary events: what they say is checked first."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from forgetme.dataset import coco, folders, parquet, webdataset
+from forgetme.dataset.found import Found, Listing
+from forgetme.dataset.quadruple import Progress, Record
+from forgetme.dataset.rle import rle_mask
+from forgetme.entangled import entangled_d, entangled_s
+from forgetme.errors import DiskFullError, ForgetmeError
+from forgetme.images import read_image_with_notes, read_mask
+from forgetme.masks import check_mask
+from forgetme.sample import Scores
+from forgetme.store import SampleRow, Store
+
+imports: dict[str, Callable[[Path], Listing]] = {
+    "folders": folders.read,
+    "dataset": parquet.read,
+    "parquet": parquet.read,
+    "coco": coco.read,
+    "webdataset": webdataset.read,
+}
+
+Outcome = Literal["imported", "there_already", "to_fill"]
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        source: what was read.
+        imported: samples that are accepted now.
+        there_already: samples that the store had, with the same pixels.
+        to_fill: samples with a mask whose hole waits for its fill (masks without a background).
+        by_concept: number of samples of each concept, of all three.
+        failed: "row: why" of each row that was not taken.
+    """
+
+    source: Path
+    imported: int
+    there_already: int
+    to_fill: int
+    by_concept: dict[str, int]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """A quadruple from outside, decoded; its parts fit each other."""
+
+    original: np.ndarray
+    mask: np.ndarray
+    background: np.ndarray | None
+    filled: np.ndarray | None  # what was really filled
+    notes: list[str]
+
+
+def import_dataset(
+    store: Store,
+    src: str | os.PathLike[str],
+    format: str = "folders",  # noqa: A002 (as the command's option)
+    by: str = "import",
+    *,
+    concept: str | None = None,
+    on_progress: Progress | None = None,
+) -> ImportReport:
+    """Takes a dataset into the store; doing it again, or after a crash, takes what is missing.
+
+    A quadruple becomes an accepted sample, in the name of `by`; what our own export says of it
+    is kept and exported again. A decision that stands in the store is never changed.
+
+    Args:
+        store: opened store.
+        src: folder or file.
+        format: one of `imports`.
+        by: whose name the events carry.
+        concept: what the samples are to forget, where the dataset does not say.
+        on_progress: called with (rows done, rows in all, words).
+
+    Raises:
+        ForgetmeError: `src` is not there or is no such dataset.
+        DiskFullError: no space left; what was taken so far is whole.
+        ValueError: unknown format.
+    """
+    if format not in imports:
+        raise ValueError(f"unknown format {format!r}; known: {', '.join(imports)}")
+    src = Path(src)
+    if not src.exists():
+        raise ForgetmeError(f"{src} is not there; name a folder or file of the format {format}")
+    listing = imports[format](src)
+    outcomes: Counter[Outcome] = Counter()
+    by_concept: Counter[str] = Counter()
+    failed: list[str] = []
+    for done, found in enumerate(listing.rows, start=1):
+        try:
+            row, outcome = _take(store, found, concept, by)
+            outcomes[outcome] += 1
+            by_concept[row.concept] += 1
+        except DiskFullError:
+            raise
+        except (ForgetmeError, ValueError) as error:
+            failed.append(f"{found.where}: {error}")
+        if on_progress is not None:
+            on_progress(done, listing.total, f"read {found.where}")
+    return ImportReport(src, **_counts(outcomes), by_concept=dict(by_concept), failed=tuple(failed))
+
+
+def _counts(outcomes: Counter[Outcome]) -> dict[str, int]:
+    return {name: outcomes[name] for name in ("imported", "there_already", "to_fill")}
+
+
+def _take(store: Store, found: Found, concept: str | None, by: str) -> tuple[SampleRow, Outcome]:
+    if found.problem is not None:
+        raise ForgetmeError(found.problem)
+    record = found.record
+    concept = record.concept if record else found.concept or concept
+    if concept is None:
+        raise ForgetmeError("it does not say its concept; name it with --concept")
+    checked = _check(found)
+    row = store.import_image(
+        checked.original,
+        name=f"{(record.name if record else found.name) or 'image'}.png",
+        concept=concept,
+        by=by,
+        source=record.source if record else found.source,
+        caption=record.caption if record else found.caption,
+        notes=checked.notes if record is None else _texts(record.details.get("notes")),
+        lineage=_lineage(record),
+    )
+    shas = (store.put_image(checked.mask), _put(store, checked.background))
+    if row.decided_event is not None or _has(row, shas):
+        return row, _there(row, shas)
+    how = {"mask_sha": shas[0], "how": "imported"}
+    row = _append(store, row, "mask_edited", how, by)
+    if checked.background is None:
+        return row, "to_fill"
+    kind, payload = _fill(store, checked, record, shas[1])
+    row = _append(store, row, kind, payload, by)
+    return _accept(store, row, record, by), "imported"
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _lineage(record: Record | None) -> dict[str, Any] | None:
+    lineage = record.details.get("lineage") if record else None
+    return lineage if isinstance(lineage, dict) else None
+
+
+def _put(store: Store, image: np.ndarray | None) -> str | None:
+    return None if image is None else store.put_image(image)
+
+
+def _append(store: Store, row: SampleRow, kind: str, payload: dict[str, Any], by: str) -> SampleRow:
+    return store.append(row.id, kind, payload, by=by, expected_version=row.version)
+
+
+def _has(row: SampleRow, shas: tuple[str, str | None]) -> bool:
+    """Tells whether a mask that waits for its fill is the one that an import would set again."""
+    return shas[1] is None and row.mask_sha == shas[0]
+
+
+def _there(row: SampleRow, shas: tuple[str, str | None]) -> Outcome:
+    """Says that the store has this sample, or why it cannot be taken."""
+    background = None if row.picked_try is None else row.tries[row.picked_try]["image_sha"]
+    same = row.mask_sha == shas[0] and shas[1] in (None, background)
+    if same and row.state in ("accepted", "prepared"):
+        return "there_already"
+    pixels = "" if same else " with another mask or background"
+    raise ForgetmeError(
+        f"the store has it{pixels}, {row.state} by {row.decided_by}; "
+        "take that decision back to import it"
+    )
+
+
+def _accept(store: Store, row: SampleRow, record: Record | None, by: str) -> SampleRow:
+    if record is None:
+        return _append(store, row, "accepted", {"how": "policy"}, by)
+    if comment := record.details.get("comment"):
+        row = _append(store, row, "commented", {"text": str(comment)}, by)
+    how = record.decided_how if record.decided_how in ("human", "policy") else "policy"
+    return _append(store, row, "accepted", {"how": how, "origin": asdict(record)}, by)
+
+
+# ------------------------------------------------------------------------------ the checks
+
+
+def _check(found: Found) -> _Checked:
+    """Decodes the images and holds them against each other.
+
+    Raises:
+        ForgetmeError: an image cannot be read.
+        ValueError: sizes differ, or the mask leaves nothing on one side.
+    """
+    read = read_image_with_notes(_source(found.original))
+    mask = found.mask if isinstance(found.mask, np.ndarray) else read_mask(_source(found.mask))
+    check_mask(mask, read.image)
+    if mask.all() or not mask.any():
+        raise ValueError(f"its mask is {'full' if mask.all() else 'empty'}, so there is no object")
+    if found.background is None:
+        return _Checked(read.image, mask, None, None, list(read.notes))
+    background = read_image_with_notes(_source(found.background)).image
+    if background.shape != read.image.shape:
+        raise ValueError(
+            f"its background must be of the original's size {_size(read.image)}, got "
+            f"{_size(background)}; export it again, or resize it"
+        )
+    changed = (background != read.image).any(axis=2)
+    filled = _filled(found.record, mask, changed)
+    return _Checked(read.image, mask, background, filled, list(read.notes))
+
+
+def _source(picture: Any) -> Any:
+    if picture is None:
+        raise ValueError("an image is missing")
+    return picture
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[0]}x{image.shape[1]}"
+
+
+def _filled(record: Record | None, mask: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """Returns the mask that was filled: as our export says, else all that differs."""
+    if record is None or "filled_mask" not in record.details:
+        return mask | changed
+    filled = rle_mask(record.details["filled_mask"])
+    if filled.shape != mask.shape or (changed & ~filled).any():
+        raise ValueError("its background differs from the original outside the filled mask")
+    return filled
+
+
+# ------------------------------------------------------------------------------ the fill
+
+
+def _fill(
+    store: Store, checked: _Checked, record: Record | None, image_sha: str
+) -> tuple[str, dict[str, Any]]:
+    """Returns the event of the fill: our export's own words, or scores of our own."""
+    details = record.details if record else {}
+    scores, settings = details.get("scores"), details.get("settings")
+    if not _sound_scores(scores):
+        scores = _scores(checked)
+    payload = {
+        "image_sha": image_sha,
+        "mask_sha": store.put_image(checked.filled),
+        "settings": settings if isinstance(settings, dict) else {},
+        "made_by": record.inpainted_by if record else "imported",
+        "scores": scores,
+    }
+    if isinstance(details.get("versions"), dict):
+        payload["versions"] = details["versions"]
+    return "refined" if details.get("kind") == "refined" else "filled", payload
+
+
+def _sound_scores(scores: Any) -> bool:
+    if not isinstance(scores, dict):
+        return False
+    for part in (scores.get("d"), scores.get("s")):
+        if not isinstance(part, dict) or not isinstance(part.get("variant"), str):
+            return False
+        if not isinstance(part.get("score"), float | int | None):
+            return False
+    return isinstance(scores.get("low"), bool) and isinstance(scores.get("thresholds", {}), dict)
+
+
+def _scores(checked: _Checked) -> dict[str, Any]:
+    """Scores a fill of another maker on its mask, since what was really filled is not known."""
+    d = entangled_d(checked.original, checked.background, checked.mask)
+    return Scores(d, entangled_s(checked.background, checked.mask)).as_json()

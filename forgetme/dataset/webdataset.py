@@ -1,0 +1,141 @@
+"""The format `webdataset`: tar shards for training that streams."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from forgetme.dataset.found import Found, Listing, record_of
+from forgetme.dataset.parquet import data_files
+from forgetme.dataset.quadruple import LAYERS, Quadruple
+from forgetme.dataset.splits import SPLITS
+from forgetme.errors import ForgetmeError
+
+MAX_MEMBER_BYTES = 2**30  # of a tar from outside
+_NEEDED = ("original", "background", "mask")
+
+
+def write(quadruples: Iterable[Quadruple], folder: Path, *, shard_bytes: int) -> None:
+    """Writes `data/{split}-00000.tar` with `{id}.{layer}.png` and `{id}.json` for each sample.
+
+    The key of a sample is its id, since a dot in a name would end it.
+
+    Args:
+        quadruples: what to write.
+        folder: an empty folder.
+        shard_bytes: a shard ends with the sample that makes it larger than this.
+    """
+    (folder / "data").mkdir()
+    with ExitStack() as stack:
+        open_tars: dict[str, tarfile.TarFile] = {}
+        counts = dict.fromkeys(SPLITS, 0)
+        for one in quadruples:
+            split = one.record.split
+            if split not in open_tars:
+                path = folder / "data" / f"{split}-{counts[split]:05}.tar"
+                open_tars[split] = stack.enter_context(
+                    tarfile.open(path, "x", format=tarfile.USTAR_FORMAT)
+                )
+                counts[split] += 1
+            tar = open_tars[split]
+            for name, data in _members(one):
+                _add(tar, name, data)
+            if tar.offset >= shard_bytes:
+                open_tars.pop(split).close()
+
+
+def _members(one: Quadruple) -> Iterator[tuple[str, bytes]]:
+    for layer in LAYERS:
+        yield f"{one.record.id}.{layer}.png", one.png(layer)
+    text = json.dumps({"stem": one.stem, **asdict(one.record)}, ensure_ascii=False)
+    yield f"{one.record.id}.json", text.encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)  # no time, no owner: the same bytes each time
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def load_line(folder: Path) -> str:
+    """Returns the line of Python that loads it."""
+    return f'datasets.load_dataset("webdataset", data_files={data_files(folder, "tar")})'
+
+
+# ------------------------------------------------------------------------------ from outside
+
+
+def read(src: Path) -> Listing:
+    """Reads tars whose samples have `.original.png`, `.background.png` and `.mask.png`.
+
+    Nothing is unpacked to disk: a member's name decides no path.
+
+    Args:
+        src: a tar, or a folder with some.
+
+    Raises:
+        ForgetmeError: there are none, or one is damaged.
+    """
+    paths = [src] if src.is_file() else sorted(src.rglob("*.tar"))
+    if not paths:
+        raise ForgetmeError(f"{src} holds no .tar files; name the folder or file of a dataset")
+    total = 0
+    for path in paths:
+        with _open(path) as tar:
+            total += len({_key(member.name) for member in tar if member.isfile()})
+    return Listing(total, (found for path in paths for found in _samples(path)))
+
+
+def _open(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r:")
+    except (tarfile.TarError, OSError) as error:
+        raise ForgetmeError(f"{path} is no whole tar file ({error}); get it again") from error
+
+
+def _key(name: str) -> str:
+    """Returns what the files of one sample share: all before the first dot of the last part."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
+def _samples(path: Path) -> Iterator[Found]:
+    with _open(path) as tar:
+        key, parts = None, {}
+        for member in tar:
+            if not member.isfile():
+                continue
+            if _key(member.name) != key and key is not None:
+                yield _found(path, key, parts)
+                parts = {}
+            key = _key(member.name)
+            if member.size > MAX_MEMBER_BYTES:
+                parts["problem"] = f"{member.name} has {member.size:,} bytes".encode()
+                continue
+            file = tar.extractfile(member)
+            parts[member.name[len(key) + 1 :].lower()] = b"" if file is None else file.read()
+        if key is not None:
+            yield _found(path, key, parts)
+
+
+def _found(path: Path, key: str, parts: dict[str, bytes]) -> Found:
+    where = f"{path.name}: {key}"
+    if "problem" in parts:
+        return Found(where, problem=parts["problem"].decode())
+    if lacks := [layer for layer in _NEEDED if f"{layer}.png" not in parts]:
+        return Found(where, problem=f"no {' and '.join(f'{layer}.png' for layer in lacks)}")
+    images = {layer: parts[f"{layer}.png"] for layer in _NEEDED}
+    try:
+        row = json.loads(parts.get("json", b"{}"))
+        row = row if isinstance(row, dict) else {}
+        record = record_of(row)
+    except ValueError as error:
+        return Found(where, problem=f"its .json does not fit ({error})")
+    texts = {name: row[name] for name in ("concept", "caption") if isinstance(row.get(name), str)}
+    name = str(row.get("stem") or key.rpartition("/")[2])
+    return Found(where, name=name, record=record, source=f"{path}#{key}", **texts, **images)

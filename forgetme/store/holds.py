@@ -1,0 +1,115 @@
+"""Who may work on which sample now: leases of several at once, and second opinions kept apart."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, and_, delete, or_, select
+
+from forgetme.store.database import Database
+from forgetme.store.leases import Leases
+from forgetme.store.schema import lease, sample
+
+HOLD_SECONDS = 180.0  # the page renews it well before
+
+
+@dataclass(frozen=True)
+class KeptBack:
+    """Why somebody may not work on a sample now.
+
+    Attributes:
+        kind: somebody else holds it, or one person would decide two copies of one image.
+        by: who holds it, or who decided the other copy.
+    """
+
+    kind: Literal["held", "twin"]
+    by: str
+
+    @property
+    def words(self) -> str:
+        """The reason, for the page."""
+        if self.kind == "twin":
+            return "You decided the other copy of this image; somebody else must decide this one."
+        return f"{self.by} is working on this one. You can look at it; take the next one."
+
+
+class Holds:
+    """Leases as the page uses them: the open sample and the next few, taken and left together."""
+
+    def __init__(self, database: Database, leases: Leases) -> None:
+        """Works on the store's own database."""
+        self._database = database
+        self._leases = leases
+
+    def take(
+        self,
+        ids: Sequence[str],
+        by: str,
+        *,
+        leave: Iterable[str] = (),
+        seconds: float = HOLD_SECONDS,
+    ) -> dict[str, KeptBack]:
+        """Takes or prolongs the hold on samples and gives others back, in one transaction.
+
+        Args:
+            ids: samples that the person has open or gets next.
+            by: who takes them.
+            leave: samples that they have left.
+            seconds: how long the holds last unless they are renewed.
+
+        Returns:
+            Those of `ids` that the person may not have now, and why.
+        """
+        leave = list(leave)
+        with self._database.write() as connection:
+            if leave:
+                mine = and_(lease.c.sample_id.in_(leave), lease.c.holder == by)
+                connection.execute(delete(lease).where(mine))
+            kept_back = self._kept_back(connection, ids, by)
+            for sample_id in ids:
+                if sample_id not in kept_back:
+                    self._leases.take_in(connection, sample_id, by, seconds)
+        return kept_back
+
+    def kept_back(self, ids: Sequence[str], by: str) -> dict[str, KeptBack]:
+        """Returns those of `ids` that somebody may not work on now, and why."""
+        with self._database.read() as connection:
+            return self._kept_back(connection, ids, by)
+
+    def of(self, ids: Sequence[str]) -> dict[str, str]:
+        """Returns who holds which of these samples."""
+        query = select(lease.c.sample_id, lease.c.holder).where(
+            lease.c.sample_id.in_(ids), lease.c.until > time.time()
+        )
+        with self._database.read() as connection:
+            return dict(connection.execute(query).all())
+
+    def leave_all(self, by: str) -> None:
+        """Gives back all that a person holds, as at signing out."""
+        with self._database.write() as connection:
+            connection.execute(delete(lease).where(lease.c.holder == by))
+
+    def _kept_back(
+        self, connection: Connection, ids: Sequence[str], by: str
+    ) -> dict[str, KeptBack]:
+        held = select(lease.c.sample_id, lease.c.holder).where(
+            lease.c.sample_id.in_(ids), lease.c.until > time.time(), lease.c.holder != by
+        )
+        twins = decided_another_copy(by).where(sample.c.id.in_(ids))
+        found = {one: KeptBack("twin", by) for one in connection.scalars(twins)}
+        return found | {one: KeptBack("held", who) for one, who in connection.execute(held)}
+
+
+def decided_another_copy(by: str):  # noqa: ANN201 (a Select of ids, to be narrowed)
+    """Selects the ids of samples of which a person has decided another copy."""
+    other = sample.alias("other")
+    same_image = or_(
+        other.c.id == sample.c.twin_of,
+        other.c.twin_of == sample.c.id,
+        and_(other.c.twin_of == sample.c.twin_of, other.c.id != sample.c.id),
+    )
+    decided = select(other.c.id).where(same_image, other.c.decided_by == by)
+    return select(sample.c.id).where(decided.exists())

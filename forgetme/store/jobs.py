@@ -1,0 +1,356 @@
+"""The table of long work: what was asked for, which process does it, how far it is.
+
+Whether a process lives is not kept here: `forgetme.jobs` finds that out each time it is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from forgetme.errors import ForgetmeError
+from forgetme.jobstate import JobRow
+from forgetme.store.database import Database
+from forgetme.store.payloads import plain_json
+from forgetme.store.schema import lease, metadata, sample
+
+WANTED_SECONDS = 600.0  # a wish older than this is nobody's any more
+_MANY = 500  # values in one statement
+_ID = re.compile(r"[0-9a-f]{16}")
+_json = JSON(none_as_null=True)
+_NOT_COPIED = {"copied": False}  # a backup holds decisions, not the processes of one machine
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("arguments", _json, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("heavy", Boolean, nullable=False),
+    Column("created", Float(53), nullable=False),  # all times in seconds since 1970
+    Column("host", Text),
+    Column("claimed", Float(53)),
+    Column("pid", Integer),
+    Column("process_start", Text),  # with the pid, names one process
+    Column("began", Float(53)),
+    Column("heartbeat", Float(53)),
+    Column("step", Integer, nullable=False),
+    Column("total", Integer),
+    Column("words", Text, nullable=False),
+    Column("subject", Text),
+    Column("stop_by", Text),
+    Column("ended", Float(53)),
+    Column("outcome", String(16)),
+    Column("result", _json),
+    Column("error", Text),
+    Index("job_outcome_created", "outcome", "created"),
+    Index("job_created", "created"),
+    info=_NOT_COPIED,
+)
+
+wanted = Table(
+    "wanted",
+    metadata,
+    Column("sample_id", String(16), primary_key=True),
+    Column("at", Float(53), nullable=False),
+    Column("place", Integer, nullable=False),  # 0 is needed first
+    Index("wanted_place", "place"),
+    info=_NOT_COPIED,
+)
+
+
+class Jobs:
+    """Writes and reads the rows; every change is one durable transaction."""
+
+    def __init__(self, database: Database, folder: Path, blobs: Path) -> None:
+        """Works on the store's own database; logs go into `folder`."""
+        self._database = database
+        self.folder = folder
+        self.blobs = blobs
+
+    @property
+    def address(self) -> str:
+        """Where the store is, for a process that opens it too; may hold a password."""
+        if self._database.is_sqlite:
+            return str(Path(self._database.url.database).parent)
+        return self._database.url.render_as_string(hide_password=False)
+
+    def log_path(self, job_id: str) -> Path:
+        """Returns the file that a job's words go to.
+
+        Raises:
+            ForgetmeError: that is no job's id.
+        """
+        if not _ID.fullmatch(job_id):
+            raise ForgetmeError(f"a job is named by 16 hex digits, got {job_id!r}; list the jobs")
+        return self.folder / f"{job_id}.log"
+
+    # Asking
+
+    def add(
+        self,
+        kind: str,
+        arguments: dict[str, Any],
+        by: str,
+        *,
+        heavy: bool,
+        unless: Callable[[JobRow], bool] | None = None,
+        claimed_by: str | None = None,
+    ) -> JobRow:
+        """Writes a new job into the queue.
+
+        Args:
+            kind: what to do.
+            arguments: plain JSON; never a secret.
+            by: who asks.
+            heavy: whether it takes its turn among the heavy ones of a machine.
+            unless: an unfinished job of the same kind for which this holds is returned instead.
+            claimed_by: the host whose asking process does it itself; None = any may start it.
+        """
+        now = time.time()
+        row = JobRow(secrets.token_hex(8), kind, plain_json(arguments), by, heavy, now)
+        if claimed_by is not None:
+            row = replace(row, host=claimed_by, claimed=now)
+        with self._database.write() as connection:
+            if unless is not None:
+                open_ones = _rows(connection, job.c.outcome.is_(None), job.c.kind == kind)
+                if found := next((one for one in open_ones if unless(one)), None):
+                    return found
+            connection.execute(insert(job).values(**_values(row)))
+        return row
+
+    def get(self, job_id: str) -> JobRow:
+        """Returns a job.
+
+        Raises:
+            ForgetmeError: there is no such job.
+        """
+        with self._database.read() as connection:
+            return _one(connection, job_id)
+
+    def rows(self, *, limit: int = 50, kind: str | None = None) -> list[JobRow]:
+        """Returns the latest jobs, the newest first."""
+        query = select(job).order_by(job.c.created.desc(), job.c.id).limit(limit)
+        if kind is not None:
+            query = query.where(job.c.kind == kind)
+        with self._database.read() as connection:
+            return [JobRow(**line) for line in connection.execute(query).mappings()]
+
+    def unfinished(self) -> list[JobRow]:
+        """Returns the jobs without a written end, the oldest first."""
+        with self._database.read() as connection:
+            return _rows(connection, job.c.outcome.is_(None))
+
+    # The way of a job
+
+    def claim(self, host: str, pick: Callable[[Sequence[JobRow]], JobRow | None]) -> JobRow | None:
+        """Lets `pick` choose among all unfinished jobs, and marks its choice as this host's.
+
+        Nobody else claims at the same time.
+        """
+        with self._database.write() as connection:
+            chosen = pick(_rows(connection, job.c.outcome.is_(None)))
+            if chosen is not None:
+                values = {"host": host, "claimed": time.time()}
+                connection.execute(update(job).where(job.c.id == chosen.id).values(**values))
+        return chosen
+
+    def spawned(self, job_id: str, host: str, pid: int, start: str | None) -> None:
+        """Writes down the process that was started for a job, unless it has done so itself."""
+        still = (job.c.id == job_id, job.c.outcome.is_(None), job.c.pid.is_(None))
+        values = {"host": host, "pid": pid, "process_start": start, "heartbeat": time.time()}
+        with self._database.write() as connection:
+            connection.execute(update(job).where(*still).values(**values))
+
+    def begin(
+        self, job_id: str, host: str, pid: int, start: str | None, alive: Callable[[JobRow], bool]
+    ) -> JobRow:
+        """Writes down which process does a job.
+
+        Raises:
+            ForgetmeError: it has ended, or another process that lives is at it.
+        """
+        with self._database.write() as connection:
+            row = _one(connection, job_id)
+            other = row.pid is not None and (row.host, row.pid, row.process_start) != (
+                host, pid, start,
+            )  # fmt: skip
+            if row.outcome is not None or (other and alive(row)):
+                why = row.outcome or f"at work in process {row.pid}"
+                raise ForgetmeError(f"job {job_id} is {why}; ask for it again to run it again")
+            now = time.time()
+            values = {"host": host, "pid": pid, "process_start": start, "heartbeat": now}
+            values["began"] = row.began or now
+            connection.execute(update(job).where(job.c.id == job_id).values(**values))
+            return _one(connection, job_id)
+
+    def beat(
+        self,
+        job_id: str,
+        *,
+        step: int,
+        total: int | None,
+        words: str,
+        subject: str | None,
+    ) -> bool:
+        """Says that a job lives and how far it is; returns whether it was asked to stop."""
+        values = {"step": step, "total": total, "words": words, "subject": subject}
+        with self._database.write() as connection:
+            connection.execute(
+                update(job).where(job.c.id == job_id).values(heartbeat=time.time(), **values)
+            )
+            return connection.scalar(select(job.c.stop_by).where(job.c.id == job_id)) is not None
+
+    def end(
+        self,
+        job_id: str,
+        outcome: str,
+        *,
+        result: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Writes a job's end, once; a later word about it changes nothing."""
+        values = {"outcome": outcome, "result": result, "error": error, "ended": time.time()}
+        still = (job.c.id == job_id, job.c.outcome.is_(None))
+        with self._database.write() as connection:
+            connection.execute(update(job).where(*still).values(subject=None, **values))
+
+    def ask_to_stop(self, job_id: str, by: str) -> JobRow:
+        """Marks a job to be stopped; one that no process was started for has ended with that."""
+        with self._database.write() as connection:
+            row = _one(connection, job_id)
+            if row.outcome is None:
+                values: dict[str, Any] = {"stop_by": row.stop_by or by}
+                if row.claimed is None and row.pid is None:
+                    values |= {"outcome": "stopped", "ended": time.time()}
+                connection.execute(update(job).where(job.c.id == job_id).values(**values))
+            return _one(connection, job_id)
+
+    def forget(self, kind: str, *, keep: int) -> None:
+        """Drops the jobs of a kind that have ended, with their logs, but for the latest."""
+        ended = (job.c.kind == kind, job.c.outcome.is_not(None))
+        query = select(job.c.id).where(*ended).order_by(job.c.created.desc()).offset(keep)
+        with self._database.write() as connection:
+            gone = list(connection.scalars(query.limit(_MANY)))
+            connection.execute(delete(job).where(job.c.id.in_(gone)))
+        for job_id in gone:
+            self.log_path(job_id).unlink(missing_ok=True)
+
+    # What curators will look at soon
+
+    def want(self, sample_ids: Sequence[str]) -> None:
+        """Says which samples somebody will look at next, the nearest first."""
+        insert_ = (sqlite if self._database.is_sqlite else postgresql).insert
+        now = time.time()
+        with self._database.write() as connection:
+            connection.execute(delete(wanted).where(wanted.c.at < now - WANTED_SECONDS))
+            for place, sample_id in enumerate(dict.fromkeys(sample_ids)):
+                new = {"at": now, "place": place}
+                connection.execute(
+                    insert_(wanted)
+                    .values(sample_id=sample_id, **new)
+                    .on_conflict_do_update(index_elements=[wanted.c.sample_id], set_=new)
+                )
+
+    def to_prepare(self, *, ready: int, limit: int) -> list[str]:
+        """Returns samples that a machine may prepare next, the most urgent first.
+
+        First those that somebody will look at, then of each concept the first ones in the order
+        of import, until `ready` of it wait for a decision. What somebody has open is left out:
+        the page itself prepares that.
+
+        Args:
+            ready: undecided samples of a concept to keep prepared.
+            limit: return at most this many.
+        """
+        columns = sample.c
+        fresh = select(columns.id).where(columns.state == "new", _nobody_has_it())
+        unfilled = and_(
+            columns.state == "prepared", columns.chosen.is_not(None), columns.picked_try.is_(None)
+        )
+        near = _near(or_(columns.state == "new", unfilled)).limit(limit)
+        with self._database.read() as connection:
+            found = list(connection.scalars(near))
+            for concept in connection.scalars(_CONCEPTS_WITH_NEW).all():
+                if len(found) >= limit:
+                    break
+                lacking = ready - _count_ready(connection, concept, ready)
+                if lacking > 0:
+                    query = fresh.where(columns.concept == concept).order_by(columns.seq)
+                    found += connection.scalars(query.limit(min(lacking, limit)))
+        return list(dict.fromkeys(found))[:limit]
+
+    def to_embed(self) -> list[str]:
+        """Returns the images of prepared samples that somebody will look at, the nearest first."""
+        columns = sample.c
+        near = _near(columns.state.in_(("prepared", "waiting")), columns.image_sha)
+        with self._database.read() as connection:
+            return [sha for sha in connection.scalars(near) if sha is not None]
+
+
+_CONCEPTS_WITH_NEW = select(sample.c.concept).where(sample.c.state == "new").distinct()
+
+
+def _nobody_has_it() -> ColumnElement[bool]:
+    held = select(lease.c.sample_id).where(lease.c.until > time.time())
+    return sample.c.id.not_in(held)
+
+
+def _near(condition: ColumnElement[bool], what: Column = sample.c.id) -> Select[Any]:
+    """Selects among the samples that somebody will look at and nobody has open."""
+    return (
+        select(what)
+        .join(wanted, wanted.c.sample_id == sample.c.id)
+        .where(wanted.c.at >= time.time() - WANTED_SECONDS, condition, _nobody_has_it())
+        .order_by(wanted.c.place, wanted.c.at.desc())
+    )
+
+
+def _count_ready(connection: Connection, concept: str, enough: int) -> int:
+    waiting = sample.c.state.in_(("prepared", "waiting"))
+    query = select(sample.c.id).where(sample.c.concept == concept, waiting).limit(enough)
+    return len(connection.execute(query).all())
+
+
+def _rows(connection: Connection, *conditions: Any) -> list[JobRow]:
+    query = select(job).where(*conditions).order_by(job.c.created, job.c.id)
+    return [JobRow(**line) for line in connection.execute(query).mappings()]
+
+
+def _one(connection: Connection, job_id: str) -> JobRow:
+    rows = _rows(connection, job.c.id == job_id)
+    if not rows:
+        raise ForgetmeError(f"there is no job {job_id!r}; list the jobs")
+    return rows[0]
+
+
+def _values(row: JobRow) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}
