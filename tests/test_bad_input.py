@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from forgetme import cli, models, pipeline
 from forgetme.errors import DiskFullError, EmptyRegionError
-from forgetme.images import png_bytes, read_image
+from forgetme.images import array_sha, png_bytes, read_image
 from forgetme.review import Review
 from forgetme.store import Store
 
@@ -65,7 +65,10 @@ def write_odd(folder):
 def anything(truth, monkeypatch):
     """Models that find an object in the middle of any picture."""
 
+    seen = set()  # what was looked for objects in; fills are not
+
     def middle(image):
+        seen.add(array_sha(np.array(image)))
         mask = np.zeros(image.shape[:2], bool)
         mask[
             image.shape[0] // 3 : image.shape[0] // 2, image.shape[1] // 3 : image.shape[1] // 2
@@ -73,6 +76,7 @@ def anything(truth, monkeypatch):
         return mask
 
     truth.truth.mask = middle
+    truth.truth.knows = lambda image: array_sha(np.array(image)) in seen
     monkeypatch.setattr(models, "load_models", lambda *_, **__: truth.models)
     return truth
 
@@ -164,6 +168,7 @@ def test_score_of_images_of_two_sizes_says_so(tmp_path):
 
 def test_a_mask_over_everything_stays_with_the_human(anything, store, tmp_path):
     anything.truth.mask = lambda image: np.ones(image.shape[:2], bool)
+    anything.truth.knows = lambda image: True
     row = store.import_image(noise(), name="full", concept="cat", by="ann")
     review = Review(store, anything.models)
     with pytest.raises(EmptyRegionError, match="shrink the mask or reject"):

@@ -30,7 +30,6 @@ class Context:
     ) -> None:
         """Args: the pipeline before its U-Net is changed, method and settings."""
         self._pipe = pipe
-        self._student: torch.nn.Module = pipe.unet
         self._lora = settings.trains == "lora"
         self._texts: dict[str, torch.Tensor] = {}
         self.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
@@ -40,10 +39,6 @@ class Context:
         self._teacher = None
         if "teacher" in method.needs and not self._lora:
             self._teacher = copy.deepcopy(pipe.unet).requires_grad_(False).eval()
-
-    def use(self, student: torch.nn.Module) -> None:
-        """Takes the U-Net as it is wrapped for mixed precision or several processes."""
-        self._student = student
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -72,7 +67,7 @@ class Context:
 
     def student(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """The prediction of the model being trained, float32."""
-        return self._call(self._student, z_t, t, prompts)
+        return self._call(self._pipe.unet, z_t, t, prompts)
 
     @torch.no_grad()
     def teacher(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:

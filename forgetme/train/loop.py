@@ -102,8 +102,7 @@ def train(
     """Makes a pipeline forget a concept, and writes the patch to `out / "patch"`.
 
     A run that was stopped goes on from `out` to the same weights as an uninterrupted one: the
-    randomness of step *i* depends on the seed and *i* alone. Start it by `accelerate launch` to use
-    several GPUs; each process then draws its own part of the batch.
+    randomness of step *i* depends on the seed and *i* alone.
 
     Args:
         pipe: the pipeline; its U-Net is changed in place.
@@ -119,14 +118,11 @@ def train(
         ForgetmeError: the settings do not fit together, or `out` is of another run.
         FloatingPointError: the loss is not finite; the last checkpoint is intact.
     """
-    from accelerate import Accelerator
-
     method = check(settings, items)
     out.mkdir(parents=True, exist_ok=True)
     data_key = fingerprint(items) if items else "none"
     record = {**settings.record(), "base": base, "data": data_key}
     _claim(out, record)
-    machines = Accelerator(cpu=pipe.device.type == "cpu")
     pipe.set_progress_bar_config(disable=True)
     data = _data(pipe, method, items, settings, out, data_key)
     first_probe = [] if probing is None or (out / checkpoint.NAME).is_file() else [probing(pipe, 0)]
@@ -137,19 +133,17 @@ def train(
         pipe.unet.enable_gradient_checkpointing()
     optimizer = torch.optim.Adam(chosen.values(), lr=settings.lr)
     first = checkpoint.load(out, chosen, optimizer)
-    student, optimizer = machines.prepare(pipe.unet, optimizer)
-    context.use(student)
     probes, step, started = list(first_probe), first, time.monotonic()
     for one in first_probe:
         _write(out, {"step": 0, "probe": one.record()})
     for step in range(first, settings.steps):
-        values = _step(context, method, settings, data, machines, optimizer, chosen, step)
+        values = _step(context, method, settings, data, optimizer, chosen, step)
         done = step + 1
         _write(out, {"step": done, "seconds": round(time.monotonic() - started, 2), **values})
         on_step(done, settings.steps, values)
         last = done == settings.steps or stop()
         if last or (settings.save_every and done % settings.save_every == 0):
-            checkpoint.save(out, done, chosen, _plain(optimizer))
+            checkpoint.save(out, done, chosen, optimizer)
         if probing and (last or (settings.probe_every and done % settings.probe_every == 0)):
             probes.append(_probe(pipe, probing, done))
             _write(out, {"step": done, "probe": probes[-1].record()})
@@ -178,28 +172,28 @@ def _step(
     method: Method,
     settings: RunSettings,
     data: _Data,
-    machines: Any,
-    optimizer: Any,
+    optimizer: torch.optim.Adam,
     chosen: dict[str, torch.nn.Parameter],
     step: int,
 ) -> dict[str, float]:
     """One optimizer step; returns the loss and its terms, means over the accumulated batches."""
+    device = next(iter(chosen.values())).device
     values: dict[str, float] = {}
     optimizer.zero_grad()
     for part in range(settings.accumulate):
         seed = (settings.seed * 1_000_003 + step) * 64 + part
-        torch.manual_seed(seed * 64 + machines.process_index)
-        batch = _batch(data, settings, seed * 64 + machines.process_index, machines.device, context)
-        with torch.autocast(machines.device.type, torch.bfloat16, settings.precision == "bf16"):
+        torch.manual_seed(seed)
+        batch = _batch(data, settings, seed, device, context)
+        with torch.autocast(device.type, torch.bfloat16, settings.precision == "bf16"):
             terms = method.loss(context, batch)
             loss = sum(terms.values())
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the rate")
-        machines.backward(loss / settings.accumulate)
+        (loss / settings.accumulate).backward()
         for name, value in {"loss": loss, **terms}.items():
             values[name] = values.get(name, 0.0) + value.item() / settings.accumulate
     if settings.clip:
-        machines.clip_grad_norm_(chosen.values(), settings.clip)
+        torch.nn.utils.clip_grad_norm_(chosen.values(), settings.clip)
     optimizer.step()
     return {name: round(value, 6) for name, value in values.items()}
 
@@ -273,8 +267,3 @@ def _claim(out: Path, record: dict[str, Any]) -> None:
 def _write(out: Path, row: dict[str, Any]) -> None:
     with (out / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def _plain(optimizer: Any) -> torch.optim.Adam:
-    """The optimizer under accelerate's wrapper."""
-    return getattr(optimizer, "optimizer", optimizer)

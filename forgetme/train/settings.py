@@ -23,7 +23,7 @@ class RunSettings:
         trains: which weights move, see `params.SELECTIONS`.
         steps: optimizer steps.
         lr: learning rate of Adam, constant.
-        batch: pictures a step and process.
+        batch: pictures at a time.
         accumulate: batches added up for one step.
         rank: of the LoRA matrices; their scale is 1.
         precision: "no" is float32; "bf16" is mixed precision, the weights stay float32.
