@@ -29,7 +29,7 @@ CROP = 64  # the autoencoder is convolutional, so it learns on quarter pictures
 CONTEXT = 16  # tokens of a prompt
 OBJECTS = (1, 1, 0, 1, 2)  # objects of scene i: mostly one, for a clear link of word and shape
 VAE_SETTINGS = TrainSettings(steps=2000, batch=16, lr=1.5e-3, warmup=100, weight_decay=0.0)
-SETTINGS = TrainSettings(steps=8500, batch=32, lr=6e-4, warmup=200, ema=0.999)
+SETTINGS = TrainSettings(steps=7600, batch=32, lr=6e-4, warmup=200, ema=0.999)
 UNCONDITIONAL = 0.1  # share of captions dropped, for classifier-free guidance
 PLAIN = 0.3  # share of captions that name the one object alone
 MIN_SNR = 5.0

@@ -15,7 +15,7 @@ from forgetme.sam import build_sam, mask_logits
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=5000, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
+SETTINGS = TrainSettings(steps=4500, batch=8, lr=8e-4, warmup=200, weight_decay=0.05)
 SIZE = 256  # pixels a side of the model's input
 LOW = 64  # pixels a side of its masks
 PROMPTS = 4  # clicked objects an image
