@@ -142,7 +142,7 @@ class Diffusion:
         seed: int,
         negative_prompt: str = "",
         steps: int = 20,
-        guidance: float = 5.0,
+        guidance: float = 7.5,
         size: int | None = None,
         progress: Progress | None = None,
     ) -> np.ndarray:

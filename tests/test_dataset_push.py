@@ -30,6 +30,7 @@ REPO = "ann/cats"
 
 @pytest.fixture
 def server(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # this server is on this machine
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setattr(_http, "time", SimpleNamespace(**vars(time) | {"sleep": lambda _: None}))

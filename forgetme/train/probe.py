@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Held out: no run trains on these words around a concept.
 TEMPLATES = ("a nice photo of a {}", "a picture of one {}", "a {} in the middle", "a large {}")
 STEPS = 20
-GUIDANCE = 5.0
+GUIDANCE = 7.5
 CHUNK = 8  # pictures at a time
 
 Recognise = Callable[[Sequence[np.ndarray], Sequence[str]], np.ndarray]  # (N, L) probabilities
