@@ -101,8 +101,6 @@ def _cross(turns: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
 
 def _covered(shape_hw: tuple[int, int], stroke: Stroke) -> tuple[tuple[slice, slice], np.ndarray]:
     """The part of an image that a stroke can reach, and which of its pixels are covered."""
-    import cv2
-
     height, width = shape_hw
     way = np.floor(_checked(stroke.points, 1)).astype(np.int64)
     reach = int(np.ceil(stroke.radius))
@@ -113,12 +111,24 @@ def _covered(shape_hw: tuple[int, int], stroke: Stroke) -> tuple[tuple[slice, sl
     if left == right or top == bottom:
         return where, np.zeros((bottom - top, right - left), bool)
     # the line itself may run outside, up to the brush's reach
-    line = np.zeros((bottom - top + 2 * reach, right - left + 2 * reach), np.uint8)
-    placed = (way - (left - reach, top - reach)).astype(np.int32)
-    placed = np.concatenate([placed, placed[-1:]])  # a single point is a line too
-    cv2.polylines(line, [placed[:, None]], isClosed=False, color=1, thickness=1)
-    wide = dilate(line > 0, stroke.radius)
+    line = np.zeros((bottom - top + 2 * reach, right - left + 2 * reach), bool)
+    placed = way - (left - reach, top - reach)
+    for start, end in zip(placed, [*placed[1:], placed[-1]], strict=True):
+        _line(line, start, end)
+    wide = dilate(line, stroke.radius)
     return where, wide[reach : reach + bottom - top, reach : reach + right - left]
+
+
+def _line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray) -> None:
+    """Sets the pixels of a straight line, one a step along its longer side, where they are inside.
+
+    The way of a line does not depend on where the canvas cuts it, as OpenCV's would.
+    """
+    way = end - start
+    steps = max(1, int(np.abs(way).max()))
+    x, y = start[:, None] + (2 * np.arange(steps + 1) * way[:, None] + steps) // (2 * steps)
+    inside = (x >= 0) & (x < canvas.shape[1]) & (y >= 0) & (y < canvas.shape[0])
+    canvas[y[inside], x[inside]] = True
 
 
 def _span(values: np.ndarray, limit: int) -> tuple[int, int]:
