@@ -18,6 +18,7 @@ from forgetme.ui.guard import is_loopback
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "assets" / "samples"
 PORT = 7860
+GUESTS = ("viewer", "curator")
 NO_ACCOUNTS = (
     "{host} can be reached from other machines, and this store has no accounts: whoever finds the "
     "page could decide in your name. Make one first, or leave out --host to stay on this machine:\n"
@@ -46,9 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--store",
-        default="forgetme-store",
+        default=os.environ.get("FORGETME_STORE", "forgetme-store"),
         metavar="DIR|URL",
-        help="folder or PostgreSQL URL with everything you decide (default: ./forgetme-store)",
+        help="folder or PostgreSQL URL with everything you decide (default: FORGETME_STORE of the "
+        "environment, else ./forgetme-store)",
     )
     parser.add_argument(
         "--blobs", metavar="DIR", help="folder of the images of a store on PostgreSQL"
@@ -75,15 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--guests",
-        choices=("viewer", "curator"),
+        default=os.environ.get("FORGETME_GUESTS"),
         metavar="ROLE",
         help="on a Hugging Face Space: viewer or curator, for whoever signs in and has no account "
-        "(default: they do not get in)",
+        "(default: FORGETME_GUESTS of the environment, else they do not get in)",
     )
     return parser
 
 
 def _check(options: argparse.Namespace) -> None:
+    if options.guests not in (None, *GUESTS):
+        raise ForgetmeError(f"guests are {' or '.join(GUESTS)}, got {options.guests!r}")
     if (options.images is None) != (options.concept is None):
         raise ForgetmeError("--images and --concept belong together: --images photos --concept cat")
     if options.images is not None and not options.images.is_dir():
@@ -108,7 +112,7 @@ def _serve(options: argparse.Namespace) -> int:
     with Store(options.store, blobs=options.blobs) as store:
         guarded = store.people.any() or hub is not None
         if not guarded and not is_loopback(host):
-            raise ForgetmeError(NO_ACCOUNTS.format(host=host, store=options.store))
+            raise ForgetmeError(NO_ACCOUNTS.format(host=host, store=_place(options, store)))
         review = Review(store, load_models(options.preset, embeddings=store.embeddings), by=by)
         keeper = Keeper(store, preset=options.preset, by=by)  # a process prepares ahead
         worker = Worker(review, ahead=0, preparing=keeper)  # what somebody waits for
@@ -120,7 +124,7 @@ def _serve(options: argparse.Namespace) -> int:
             async def startup(self, *arguments: Any, **more: Any) -> None:
                 await super().startup(*arguments, **more)
                 if self.started:
-                    _say_where(options, host)
+                    _say_where(options, host, store)
                     _take_in(store, options, by)
                     worker.start()
                     keeper.start()
@@ -155,10 +159,14 @@ def _take_in(store, options: argparse.Namespace, by: str) -> None:  # noqa: ANN0
     ).start()
 
 
-def _say_where(options: argparse.Namespace, host: str) -> None:
-    location = options.store if "://" in options.store else Path(options.store).resolve()
+def _say_where(options: argparse.Namespace, host: str, store) -> None:  # noqa: ANN001 (late import)
     print(f"ForgetMe: http://{host}:{options.port}", flush=True)
-    print(f"Your decisions are kept in {location}", flush=True)
+    print(f"Your decisions are kept in {_place(options, store)}", flush=True)
+
+
+def _place(options: argparse.Namespace, store) -> str:  # noqa: ANN001 (as above)
+    """Returns where the store is; an address comes without its password."""
+    return store.location if "://" in options.store else str(Path(options.store).resolve())
 
 
 def _login_name() -> str:

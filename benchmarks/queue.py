@@ -43,12 +43,13 @@ FILTERS = {
 }
 
 
-def many_samples(store: Store, count: int, *, seed: int = 7) -> None:
+def many_samples(store: Store, count: int, *, masks: int = MASKS, seed: int = 7) -> None:
     """Puts samples with proposals, fills, decisions, twins and leases into a store, quickly.
 
     Their events are written as lines and their rows derived from them; no image is on disk.
     """
-    lines = [line for number in range(count) for line in _events(random.Random(seed + number))]
+    rngs = (random.Random(seed + number) for number in range(count))
+    lines = [line for rng in rngs for line in _events(rng, masks)]
     database = store._database
     at = "2026-11-21T12:00:00.000000+00:00"
     with database.write() as connection:
@@ -60,7 +61,7 @@ def many_samples(store: Store, count: int, *, seed: int = 7) -> None:
         store.lease(line.id, "dee")
 
 
-def _events(rng: random.Random) -> list[dict]:
+def _events(rng: random.Random, masks: int) -> list[dict]:
     sample_id = f"{rng.getrandbits(64):016x}"
     sha = f"{rng.getrandbits(256):064x}"
     image = {"image_sha": sha, "width": 640, "height": 480}
@@ -74,7 +75,7 @@ def _events(rng: random.Random) -> list[dict]:
     ]  # fmt: skip
     if rng.random() < 0.9:
         chosen = 0 if rng.random() < 0.8 else None
-        found = {"proposals": [_proposal(rng) for _ in range(MASKS)], "chosen": chosen}
+        found = {"proposals": [_proposal(rng) for _ in range(masks)], "chosen": chosen}
         steps.append(("proposed", "machine", found | {"mask_sha": sha, "novelty": rng.random()}))
         if chosen == 0:
             steps.append(("filled", "machine", _fill(rng, sha)))
@@ -90,7 +91,7 @@ def _events(rng: random.Random) -> list[dict]:
 def _proposal(rng: random.Random) -> dict:
     yes, score = rng.random() < 0.5, rng.random()
     return {
-        "rle": {"size": [480, 640], "counts": [rng.randrange(400) for _ in range(240)]},
+        "rle": {"size": [480, 640], "counts": list(rng.randbytes(240))},
         "box_xywh": [rng.randrange(300), rng.randrange(200), 120, 90],
         "predicted_iou": rng.uniform(0.7, 1.0),
         "stability_score": 0.95,

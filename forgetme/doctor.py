@@ -26,7 +26,15 @@ BUNDLED_FILES = {
         "diffusion/vae/diffusion_pytorch_model.safetensors",
         "diffusion/text_encoder/model.safetensors",
     ),
+    "clipaway": (
+        "clipaway/clipaway.json",
+        "clipaway/alphaclip.safetensors",
+        "clipaway/mapping.safetensors",
+        "clipaway/ip-adapter.safetensors",
+    ),
 }
+EXTRA = {"clipaway"}  # for comparisons; the app works without
+RECORDED = {"diffusion": "unet", "clipaway": "clipaway_adapter"}  # the run that dates a model
 PACKAGES = (
     *("torch", "torchvision", "numpy", "pillow", "opencv-python", "scipy"),
     *("segment-anything", "open-clip-torch", "simple-lama-inpainting", "diffusers"),
@@ -119,20 +127,21 @@ def _device() -> Finding:
 
 def _bundled(name: str, files: Sequence[str]) -> Finding:
     what = f"tiny {name}"
+    needed = name not in EXTRA
     missing = [file for file in files if not (BUNDLED / file).is_file()]
     if missing:
         todo = f"get assets/tiny of the repository, or: python -m forgetme tiny train {name}"
-        return Finding(what, f"no {missing[0]} in {BUNDLED}", False, True, todo)
+        return Finding(what, f"no {missing[0]} in {BUNDLED}", False, needed, todo)
     size = sum((BUNDLED / file).stat().st_size for file in files)
     trained = _trained(name)
-    return Finding(what, f"{size / 2**20:.1f} MiB{trained}", True, True)
+    return Finding(what, f"{size / 2**20:.1f} MiB{trained}", True, needed)
 
 
 def _trained(name: str) -> str:
     """When a bundled model was trained; "" where that is not recorded."""
     try:
         training = json.loads((BUNDLED / "training.json").read_text())
-        return f", trained {training['unet' if name == 'diffusion' else name]['date']}"
+        return f", trained {training[RECORDED.get(name, name)]['date']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forgetme import masks, strokes
+from forgetme.decoded import Decoded
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.sample import Proposal
 from forgetme.store import SampleRow, Store
@@ -94,6 +95,7 @@ class MaskActs:
     store: Store
     models: Models
     _pasts: Pasts
+    _masks: Decoded
 
     # ---------------------------------------------------------------- prompts
     def choose(self, sample_id: str, index: int, *, seen: int | None = None) -> SampleRow:
@@ -244,8 +246,10 @@ class MaskActs:
 
     # ---------------------------------------------------------------- reads
     def mask(self, row: SampleRow) -> np.ndarray | None:
-        """The current mask, (H, W) bool, or None."""
-        return None if row.mask_sha is None else self.store.get_mask(row.mask_sha)
+        """The current mask, (H, W) bool and read-only, or None."""
+        if row.mask_sha is None:
+            return None
+        return self._masks.get(row.mask_sha, self.store.get_mask)
 
     def outline(self, row: SampleRow, tolerance: float = 0.0) -> list[list[tuple[int, int]]]:
         """The current mask's outline: polygons in pixels of the original; [] without a mask."""
@@ -320,6 +324,7 @@ class MaskActs:
         **more: Any,
     ) -> SampleRow:
         sha = self.store.put_image(mask)
+        self._masks.put(sha, mask)  # what is asked for next
         payload = {"mask_sha": sha, "how": how, "points": list(points), **more}
         return self._append(row, "mask_edited", payload)
 

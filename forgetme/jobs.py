@@ -71,6 +71,8 @@ KINDS: dict[str, Kind] = {
     "push": Kind("pushes the dataset", "forgetme.dataset.errands:push_dataset", heavy=False),
     "import": Kind("imports a dataset", "forgetme.dataset.errands:import_kept", heavy=False),
     "refine_low": Kind("refines all low fills", "forgetme.retries:refine_low"),
+    "compare": Kind("compares fills", "forgetme.compare.errand:compare_fills_job"),
+    "train": Kind("makes a model forget", "forgetme.train.errand:train_kept", nice=5),
 }
 
 

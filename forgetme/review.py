@@ -14,8 +14,6 @@ Nothing here knows Gradio. Every method returns the sample as the store has it a
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -23,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from forgetme import fills, masks, pipeline
+from forgetme.decoded import Decoded
 from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
 from forgetme.hand import MaskActs, Pasts
 from forgetme.images import png_bytes
@@ -38,28 +37,6 @@ DIM_TO = 0.35  # of a card's picture outside its mask
 Picture = Literal["original", "mask", "foreground", "background", "merged", "proposal"]
 
 
-class _Images:
-    """The last few decoded images, so that a click does not wait for the PNG decoder."""
-
-    def __init__(self, keep: int = 4) -> None:
-        self._keep = keep
-        self._held: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, store: Store, sha: str) -> np.ndarray:
-        with self._lock:
-            if sha in self._held:
-                self._held.move_to_end(sha)
-                return self._held[sha]
-        image = store.get_image(sha)
-        image.setflags(write=False)  # shared
-        with self._lock:
-            self._held[sha] = image
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        return image
-
-
 @dataclass(frozen=True)
 class Review(MaskActs):
     """A curator's acts on the samples of a store, with the models of one preset.
@@ -73,7 +50,8 @@ class Review(MaskActs):
     models: Models
     settings: Settings = field(default_factory=Settings)
     by: str = "curator"
-    _images: _Images = field(default_factory=_Images, repr=False, compare=False)
+    _images: Decoded = field(default_factory=Decoded, repr=False, compare=False)
+    _masks: Decoded = field(default_factory=Decoded, repr=False, compare=False)
     _pasts: Pasts = field(default_factory=Pasts, repr=False, compare=False)
 
     # ---------------------------------------------------------------- the machine's part (heavy)
@@ -283,7 +261,7 @@ class Review(MaskActs):
 
     def _image(self, row: SampleRow) -> np.ndarray:
         self._need_image(row)
-        return self._images.get(self.store, row.image_sha)
+        return self._images.get(row.image_sha, self.store.get_image)
 
     def _background(self, row: SampleRow, k: int | None) -> np.ndarray | None:
         return None if k is None else self.store.get_image(row.tries[k]["image_sha"])

@@ -20,6 +20,7 @@ from segment_anything.utils.amg import (
 )
 from torchvision.ops import nms
 
+from forgetme.edges import Guide
 from forgetme.embeddings import EmbeddingFolder
 from forgetme.images import array_sha
 from forgetme.masks import box_xywh, check_mask
@@ -55,6 +56,10 @@ class ProposalSettings:
     stability_score_offset: float = 1.0  # logits between the high and the low cut, halved
     box_nms_thresh: float = 0.7  # of two boxes that overlap more, the better mask stays
     mask_nms_thresh: float = 0.9  # and so of two masks
+    merge_thresh: float = 1.0  # a kept mask is averaged with those that overlap it more; 1 = none
+    second_look: bool = False  # decode each kept mask once more as a prompt, and average
+    snap_radius: int = 0  # pixels of the frame; borders follow the image's edges so near; 0 = none
+    snap_smooth: float = 1e-4  # variance of colours (0..1) below which a place has no edge
     min_mask_region_area: int = 100  # smaller holes and specks go; pixels of the model's frame
     min_area: float = 0.002  # parts of the image that a mask may cover
     max_area: float = 0.8
@@ -126,9 +131,12 @@ class Segmenter:
         low, iou, stability = self._decode_grid(predictor)  # (N, h, w), (N,), (N,)
         keep = _distinct(low > self.sam.mask_threshold, iou, self.settings)
         keep = keep[: self.settings.max_proposals]
-        low, iou, stability = self._clean(low[keep]), iou[keep].tolist(), stability[keep].tolist()
+        iou, stability = iou[keep].tolist(), stability[keep].tolist()
+        low = _merged(low, keep, self.sam.mask_threshold, self.settings.merge_thresh)
+        if self.settings.second_look and len(low):
+            low = (low + self._look_again(predictor, low)) / 2
         proposals = []
-        for i, mask in enumerate(self._enlarge(predictor, low)):
+        for i, mask in enumerate(self._enlarge(predictor, self._clean(low), image)):
             if _plausible(torch.from_numpy(mask)[None], image.shape[:2], self.settings)[0]:
                 proposals.append(self._proposal(mask, iou[i], stability[i]))
         return proposals
@@ -178,7 +186,7 @@ class Segmenter:
         )
         low, iou = low[0], iou[0]
         stability = self._stability(low).nan_to_num().tolist()
-        masks = self._enlarge(predictor, self._clean(low))
+        masks = self._enlarge(predictor, self._clean(low), image)
         order = iou.argsort(descending=True).tolist()
         return [
             self._proposal(masks[i], iou[i].item(), stability[i]) for i in order if masks[i].any()
@@ -300,6 +308,18 @@ class Segmenter:
         low, iou, stability = (torch.cat(part) for part in zip(*kept, strict=True))
         return low, iou, stability
 
+    def _look_again(self, predictor: SamPredictor, low: torch.Tensor) -> torch.Tensor:
+        """Logits (N, h, w) of masks that are prompts themselves, given as such logits."""
+        side = self._frame()[1]
+        masks = torch.nn.functional.pad(
+            low[:, None], (0, side - low.shape[2], 0, side - low.shape[1])
+        )
+        batches = masks.split(self.settings.points_per_batch)
+        return torch.cat([
+            self._decode(predictor, None, None, None, some, multimask=False)[0][:, 0]
+            for some in batches
+        ])  # fmt: skip
+
     def _stability(self, low: torch.Tensor) -> torch.Tensor:
         """Stability scores (N,) of logits (N, h, w); NaN where a mask is empty at the low cut."""
         return calculate_stability_score(
@@ -323,21 +343,37 @@ class Segmenter:
         return torch.where(turned, 2 * threshold - low, low)
 
     @torch.no_grad()
-    def _enlarge(self, predictor: SamPredictor, low: torch.Tensor) -> np.ndarray:
+    def _enlarge(self, predictor: SamPredictor, low: torch.Tensor, image: np.ndarray) -> np.ndarray:
         """Masks (N, H, W) bool of the image's size from logits (N, h, w) without padding."""
         frame, side = self._frame()
         height, width = predictor.original_size
         masks = np.empty((len(low), height, width), bool)
         pad = (0, side - low.shape[2], 0, side - low.shape[1])
         # the padding repeats the border, so that it cannot leak in when logits are interpolated
-        low = torch.nn.functional.pad(low[:, None], pad, mode="replicate")
+        low = torch.nn.functional.pad(low[:, None], pad, mode="replicate") - self.sam.mask_threshold
+        guide = self._guide(predictor, image) if self.settings.snap_radius and len(low) else None
         batch = max(1, 2**24 // max(height * width, frame * frame))
         for start in range(0, len(low), batch):
-            logits = self.sam.postprocess_masks(
-                low[start : start + batch], predictor.input_size, predictor.original_size
-            )
-            masks[start : start + batch] = (logits[:, 0] > self.sam.mask_threshold).cpu().numpy()
+            some = low[start : start + batch]
+            if guide is not None:
+                some = self._snap(some, guide, predictor.input_size)
+            logits = self.sam.postprocess_masks(some, predictor.input_size, predictor.original_size)
+            masks[start : start + batch] = (logits[:, 0] > 0).cpu().numpy()
         return masks
+
+    def _guide(self, predictor: SamPredictor, image: np.ndarray) -> Guide:
+        """The image in the model's frame, for masks to be snapped to."""
+        small = self._tensor(predictor.transform.apply_image(image)).permute(2, 0, 1)
+        return Guide(small / 255, self.settings.snap_radius, self.settings.snap_smooth)
+
+    def _snap(self, low: torch.Tensor, guide: Guide, size: tuple[int, int]) -> torch.Tensor:
+        """Padded logits (N, 1, side, side) to snapped ones (N, 1, frame, frame), 0 = the border."""
+        frame = self._frame()[0]
+        logits = torch.nn.functional.interpolate(low, (frame, frame), mode="bilinear")
+        height, width = size
+        snapped = guide.snap(torch.sigmoid(logits[:, 0, :height, :width]) - 0.5)
+        pad = (0, frame - width, 0, frame - height)
+        return torch.nn.functional.pad(snapped[:, None], pad, mode="replicate")
 
 
 def _plausible(
@@ -382,6 +418,22 @@ def _distinct(masks: torch.Tensor, iou: torch.Tensor, settings: ProposalSettings
         if not kept or overlap[i, kept].max() <= settings.mask_nms_thresh:
             kept.append(i)
     return order[kept]
+
+
+def _merged(
+    low: torch.Tensor, keep: torch.Tensor, threshold: float, overlap: float
+) -> torch.Tensor:
+    """Averages the logits (N, h, w) of each kept mask with those of its near-duplicates.
+
+    Clicks on different parts of one object err at different places; their mean errs less.
+    """
+    flat = (low > threshold).flatten(1).float()
+    shared = flat[keep] @ flat.T  # (K, N)
+    area = flat.sum(1)
+    alike = (shared / (area[keep][:, None] + area - shared) > overlap).float()
+    alike[torch.arange(len(keep)), keep] = 1
+    mean = alike @ low.flatten(1) / alike.sum(1, keepdim=True)
+    return mean.view(len(keep), *low.shape[1:])
 
 
 def load_sam(kind: SamKind, checkpoint: str | os.PathLike[str], device: str = "cpu") -> Segmenter:

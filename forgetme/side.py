@@ -6,7 +6,7 @@ which two pictures it came from and how the object was placed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from math import isfinite
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from forgetme import fills, masks
+from forgetme.dataset.splits import photo_of
 from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.images import png_bytes
 from forgetme.merge import Blended, Method, blend
@@ -151,6 +152,7 @@ def save(
     *,
     by: str,
     settings: Settings = DEFAULTS,
+    check_free: Callable[[str], None] = lambda sample_id: None,
 ) -> SampleRow:
     """Makes the merged picture at full resolution and keeps it as a new sample with its lineage.
 
@@ -164,6 +166,8 @@ def save(
         place: where it goes.
         by: name recorded with the events.
         settings: of the scores.
+        check_free: raises where somebody else works on the sample of this id; called before one
+            that was there already is changed. The foreground's sample is only read.
 
     Raises:
         ForgetmeError: as `compose`.
@@ -176,6 +180,7 @@ def save(
         "place": asdict(used),
         "mask_sha": row.mask_sha,
         "background_sha": behind.sha,
+        "photo_sha": photo_of(row),
         "seam": round(composed.seam.score, 4),
     }
     made = store.import_image(
@@ -192,6 +197,7 @@ def save(
         )
     if made.tries or made.decided_event is not None:
         return made  # it was made before; what was done to it since stays
+    check_free(made.id)
     made = _mask(store, made, composed.mask, by)
     kept = FillSettings(dilate_px=0)
     tried = fills.score(composed.image, background, composed.mask, MADE_BY, kept, settings)

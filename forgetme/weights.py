@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
 from forgetme.images import atomic_write
@@ -51,6 +51,7 @@ class PublishedFolder:
     size: int  # bytes, about
     licence: str
     single: str | None = None  # the one file that a loader wants, where it is not the folder
+    kind: Literal["models", "spaces"] = "models"  # of repository
 
 
 _DIFFUSION_FILES = (
@@ -69,8 +70,8 @@ _DIFFUSION_FILES = (
 )
 
 # Sizes and hashes of the fixed files are stated alike by several independent public projects.
-# UNCONFIRMED: "main" of the CLIP repositories may move; their files are checked against the hash
-# that the hub lists, and the hash that was found is kept beside them.
+# UNCONFIRMED: "main" of the CLIP and CLIPAway repositories may move; their files are checked
+# against the hash that the hub lists, and the hash that was found is kept beside them.
 PUBLISHED: Mapping[str, PublishedFile | PublishedFolder] = {
     "sam-vit-h": PublishedFile(
         _SAM + "sam_vit_h_4b8939.pth",
@@ -125,6 +126,14 @@ PUBLISHED: Mapping[str, PublishedFile | PublishedFolder] = {
         _DIFFUSION_FILES,
         2_130_000_000,
         "CreativeML OpenRAIL-M",
+    ),
+    "clipaway": PublishedFolder(
+        "yigitekin/CLIPAway",
+        "main",
+        ("clip_l14_grit+mim_fultune_6xe.pth", "model.safetensors", "ip-adapter_sd15.bin"),
+        1_290_000_000,
+        "MIT, Apache-2.0",
+        kind="spaces",
     ),
 }
 
@@ -381,19 +390,20 @@ def _listed(
     """Asks the hub for the sizes and hashes of a repository's files."""
     base = hub.rstrip("/")
     listing = _read_json(
-        f"{base}/api/models/{weight.repo}/tree/{weight.revision}?recursive=true", first_wait
+        f"{base}/api/{weight.kind}/{weight.repo}/tree/{weight.revision}?recursive=true", first_wait
     )
+    home = f"{base}/{weight.repo}" if weight.kind == "models" else f"{base}/spaces/{weight.repo}"
     known: dict[str, dict[str, Any]] = {entry["path"]: entry for entry in listing}
     absent = [file for file in weight.files if file not in known]
     if absent:
         raise MissingModelError(
-            f"{base}/{weight.repo} no longer has {', '.join(absent)} at {weight.revision}; "
+            f"{home} no longer has {', '.join(absent)} at {weight.revision}; "
             "give the path of your own copy"
         )
     return [
         (
             file,
-            f"{base}/{weight.repo}/resolve/{weight.revision}/{file}",
+            f"{home}/resolve/{weight.revision}/{file}",
             known[file]["size"],
             known[file].get("lfs", {}).get("oid"),
         )

@@ -1,4 +1,4 @@
-"""A local HTTP server that speaks the Hugging Face Hub's protocol for datasets, faults included."""
+"""A local HTTP server that speaks the Hugging Face Hub's protocol, faults included."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import yaml
 
 TOKEN = "hf_test5ecret"  # of "ann", who may write to ann/ and team/
 READ_TOKEN = "hf_readonly"
-LICENSES = ("unknown", "apache-2.0", "cc-by-4.0", "mit")
+LICENSES = ("unknown", "apache-2.0", "cc-by-4.0", "mit", "creativeml-openrail-m")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A dataset repository."""
+    """A repository."""
 
     private: bool
     commits: list[Commit]
@@ -79,7 +79,7 @@ class HubServer:
     """Serves 127.0.0.1 while the context is open.
 
     Attributes:
-        repos: by "user/name".
+        repos: by "user/name"; of models by "models/user/name".
         uploads: sha256 of every large file that was sent, in order.
         asked: (step, path, authorization) of every request.
         before: called with no argument before a step is done, once.
@@ -147,18 +147,20 @@ class HubServer:
 
 
 _REPO = r"(?P<repo>[\w.-]+/[\w.-]+)"
+_API = rf"/api/(?P<kind>datasets|models)/{_REPO}"
+_FILES = rf"/(?P<kind>datasets/)?{_REPO}"
 ROUTES = {
     "create": ("POST", r"/api/repos/create"),
     "yaml": ("POST", r"/api/validate-yaml"),
-    "preupload": ("POST", rf"/api/datasets/{_REPO}/preupload/(?P<revision>[^/]+)"),
-    "commit": ("POST", rf"/api/datasets/{_REPO}/commit/(?P<revision>[^/]+)"),
-    "paths": ("POST", rf"/api/datasets/{_REPO}/paths-info/(?P<revision>[^/]+)"),
-    "tree": ("GET", rf"/api/datasets/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?"),
-    "info": ("GET", rf"/api/datasets/{_REPO}(?:/revision/(?P<revision>[^/]+))?"),
-    "batch": ("POST", rf"/datasets/{_REPO}\.git/info/lfs/objects/batch"),
+    "preupload": ("POST", rf"{_API}/preupload/(?P<revision>[^/]+)"),
+    "commit": ("POST", rf"{_API}/commit/(?P<revision>[^/]+)"),
+    "paths": ("POST", rf"{_API}/paths-info/(?P<revision>[^/]+)"),
+    "tree": ("GET", rf"{_API}/tree/(?P<revision>[^/]+)(?:/(?P<path>.*))?"),
+    "info": ("GET", rf"{_API}(?:/revision/(?P<revision>[^/]+))?"),
+    "batch": ("POST", rf"{_FILES}\.git/info/lfs/objects/batch"),
     "put": ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})"),
     "verify": ("POST", r"/lfs/verify"),
-    "resolve": ("GET", rf"/datasets/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)"),
+    "resolve": ("GET", rf"{_FILES}/resolve/(?P<revision>[^/]+)/(?P<path>.+)"),
 }
 
 
@@ -266,7 +268,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repo(self, owner: HubServer, *, write: bool = False) -> tuple[str, Repo]:
         user, name = self._user(write=write), self._arguments["repo"]
-        repo = owner.repos.get(name)
+        is_model = self._arguments.get("kind", "models") == "models"
+        key = f"models/{name}" if is_model else name
+        repo = owner.repos.get(key)
         hidden = repo is None or (repo.private and user is None)
         if user is None and (write or hidden):
             raise _RefusedError(401, "Repository not found", "RepoNotFound")
@@ -274,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(404, "Repository not found", "RepoNotFound")
         if write and name.split("/")[0] not in ("ann", "team"):
             raise _RefusedError(403, f"ann may not write to {name}")
-        return name, repo
+        return key, repo
 
     def _at(self, repo: Repo) -> Commit:
         commit = repo.at(self._arguments.get("revision", "main"))
@@ -289,16 +293,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self._user(write=True) is None:
             raise _RefusedError(401, "Invalid username or password.")
         name = f"{asked.get('organization') or 'ann'}/{asked['name']}"
-        if asked.get("type") != "dataset":
-            raise _RefusedError(400, "only datasets here")
+        is_model = asked.get("type", "model") == "model"
         if name.split("/")[0] not in ("ann", "team"):
             raise _RefusedError(403, f"You don't have the rights to create a dataset under {name}")
-        if name in owner.repos:
-            url = f"{owner.url}/datasets/{name}"
-            raise _RefusedError(409, "You already created this dataset repo", url=url)
+        key, place = (f"models/{name}", name) if is_model else (name, f"datasets/{name}")
+        if key in owner.repos:
+            url = f"{owner.url}/{place}"
+            raise _RefusedError(409, "You already created this repo", url=url)
         private = asked.get("visibility") == "private" or bool(asked.get("private"))
-        owner.make(name, private=private)
-        return _json({"url": f"{owner.url}/datasets/{name}", "name": name, "id": name})
+        owner.make(key, private=private)
+        return _json({"url": f"{owner.url}/{place}", "name": name, "id": name})
 
     def _info(self, owner: HubServer, body: bytes) -> Any:
         name, repo = self._repo(owner)
@@ -306,8 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
         return _json(
             {
                 "_id": "0" * 24,
-                "id": name,
-                "author": name.split("/")[0],
+                "id": name.removeprefix("models/"),
+                "author": name.removeprefix("models/").split("/")[0],
                 "sha": commit.oid,
                 "lastModified": "2026-01-01T00:00:00.000Z",
                 "createdAt": "2026-01-01T00:00:00.000Z",
@@ -342,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = []
         for one in json.loads(body)["files"]:
             base64.b64decode(one["sample"], validate=True)
-            lfs = one["path"].endswith(".parquet") or one["size"] > 10 * 2**20
+            lfs = one["path"].endswith((".parquet", ".safetensors")) or one["size"] > 10 * 2**20
             known = repo.head.files.get(one["path"])
             files.append(
                 {
@@ -404,7 +408,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 raise _RefusedError(400, f"unknown operation {line['key']}")
         oid = owner.add_commit(name, header["summary"], new, gone)
-        url = f"{owner.url}/datasets/{name}/commit/{oid}"
+        place = name.removeprefix("models/") if name.startswith("models/") else f"datasets/{name}"
+        url = f"{owner.url}/{place}/commit/{oid}"
         return _json({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
     def _tree(self, owner: HubServer, body: bytes) -> Any:

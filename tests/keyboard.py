@@ -209,6 +209,7 @@ def goes_to_prompt(desk: Desk, press: Press) -> None:
 
 
 def refines(desk: Desk, press: Press) -> None:
+    desk.until("page.sample.tries.length > 0")  # else the first fill would pass for this one
     tries = len(desk.row.tries)
     press()
     part(desk.page, f"try-{tries + 1}").wait_for()
@@ -244,8 +245,10 @@ def holds_original(desk: Desk, press: Press) -> None:
 
 
 def pans(desk: Desk, press: Press) -> None:
-    """Space held and dragged moves the picture; letting go is then no skip."""
+    """Space held and dragged moves the picture, not the brush; letting go is then no skip."""
     page = desk.page
+    page.evaluate(f"{CURATE}.toolbar.use('brush')")  # with others a drag moves it anyway
+    mask = desk.row.mask_sha
     page.evaluate(f"{CURATE}.stage.zoomBy(4)")
     box = part(page, "stage").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -258,7 +261,7 @@ def pans(desk: Desk, press: Press) -> None:
     page.mouse.up()
     page.keyboard.up("Space")
     assert desk.now(look) != before
-    assert desk.row.state == "prepared"
+    assert (desk.row.state, desk.row.mask_sha) == ("prepared", mask)
     assert name_of(page) == desk.name
 
 

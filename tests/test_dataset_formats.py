@@ -6,6 +6,7 @@ import shutil
 import tarfile
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,7 +50,10 @@ def fill_store(store):
     drawn = step(store, drawn, "refined", filled(store, drawn, seed=5, s=0.9))
     step(store, drawn, "commented", {"text": "nice\nwhiskers"})
     step(store, store.sample(drawn.id), "accepted")
-    lineage = {"foreground": drawn.id, "background": "uploaded", "place": {"x": 3, "scale": 1.5}}
+    lineage = {
+        "foreground": drawn.id, "background": "uploaded", "place": {"x": 3, "scale": 1.5},
+        "photo_sha": drawn.image_sha,
+    }  # fmt: skip
     made = store.import_image(
         picture(92), name="merged", concept="cat", by="ann", caption="a cat", lineage=lineage,
         notes=["grayscale"],
@@ -229,12 +233,12 @@ def test_parquet_is_loaded_by_the_datasets_library_as_pictures(full, exported, d
     assert {split: part.num_rows for split, part in loaded.items()} == {
         split: count for split, count in report.by_split.items() if count
     }
-    mine = truth(full)
+    mine, rows = truth(full), {row.id: row for row in full.samples(limit=None)}
     for split, part in loaded.items():
         assert list(part.features)[:4] == list(LAYERS)
         assert all(isinstance(part.features[layer], datasets.Image) for layer in LAYERS)
         for line in part:
-            assert line["split"] == split == split_of(line["id"])
+            assert line["split"] == split == split_of(rows[line["id"]])
             for layer in LAYERS:
                 assert np.array_equal(np.asarray(line[layer]), mine[line["id"]][layer])
     assert loaded["train"].features["entangled_d"].dtype == "float64"
@@ -329,9 +333,31 @@ def test_splits_do_not_change_when_the_store_grows(store, tmp_path):
     assert before.items() < lines().items()
 
 
+def test_all_samples_of_one_photo_are_in_one_split(store, tmp_path):
+    for seed in range(12):
+        cat = accept(store, add(store, seed, concept="cat"))
+        accept(store, add(store, seed, concept="dog", name=f"again_{seed}"))
+        merged = store.import_image(
+            picture(100 + seed), name=f"merged_{seed}", concept="cat", by="ann",
+            lineage={"foreground": cat.id, "photo_sha": cat.image_sha},
+        )  # fmt: skip
+        accept(store, merged)
+    lines = (export(store, tmp_path / "out").folder / "metadata.jsonl").read_text().splitlines()
+    parts: dict[str, set[str]] = {}
+    for line in map(json.loads, lines):
+        details = json.loads(line["provenance"])
+        photo = (details["lineage"] or {}).get("photo_sha", details["image_sha"])
+        parts.setdefault(photo, set()).add(line["split"])
+    assert len(lines) == 36
+    assert len(parts) == 12
+    assert {len(one) for one in parts.values()} == {1}
+    assert len(set.union(*parts.values())) > 1, "the photos themselves are spread"
+
+
 def test_splits_have_about_the_shares_that_were_asked_for():
     shares = Shares(0.5, 0.2, 0.3)
-    splits = [split_of(f"{n:016x}", shares) for n in range(20_000)]
+    photos = [SimpleNamespace(id="", image_sha=f"{n:064x}", lineage=None) for n in range(20_000)]
+    splits = [split_of(one, shares) for one in photos]
     for split in SPLITS:
         assert splits.count(split) / len(splits) == pytest.approx(getattr(shares, split), abs=0.02)
 

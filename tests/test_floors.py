@@ -17,17 +17,20 @@ ROOT = PACKAGE.parent
 
 # A new room goes here and in the table of the design. A room that is not built yet does no harm.
 FLOORS = {
-    0: "errors sample masks strokes images entangled merge concept settings process jobstate seam",
-    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint answers embeddings",
+    0: "errors sample masks strokes images entangled merge concept settings process jobstate seam "
+    "decoded",
+    1: "segment rank verify inpaint diffusion metrics scenes sam checkpoint answers embeddings "
+    "edges",
     2: "models store dataset weights",
-    3: "fills suggest retries pipeline review hand team side train compare tiny",
+    3: "fills suggest retries pipeline review hand team side train compare tiny clipaway prompts "
+    "generate",
     4: "jobs ahead work cli doctor __main__",
     5: "ui app",
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
 # Not stages but parts that stages are built from: on floor 1 only these may be imported.
-PARTS_OF_STAGES = {"sam", "checkpoint", "answers", "embeddings"}
+PARTS_OF_STAGES = {"sam", "checkpoint", "answers", "embeddings", "edges"}
 
 FLOOR_0_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}

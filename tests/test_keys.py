@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_lowercase
@@ -26,6 +27,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_table_gives_no_key_to_two_acts(drag: bool) -> None:
     usual = [key for act in keys.acts().values() if act.drag is drag for key in act.keys]
     assert len(usual) == len(set(usual)) > 0
+
+
+PROMISED = {  # as README and the dialog of keys teach them
+    **{f"pick_{number}": (str(number),) for number in range(1, 10)},
+    "accept": ("a",), "reject": ("x",), "skip": ("space",), "flag": ("f",), "comment": ("c",),
+    "undo": ("backspace",), "previous": ("arrowleft", "arrowup"),
+    "next": ("arrowright", "arrowdown"), "prompt": ("r",), "refine": ("shift+r",), "help": ("?",),
+    "brush_smaller": ("[",), "brush_larger": ("]",), "pan": ("space",), "original": ("o",),
+    "undo_mask": ("z", "ctrl+z"), "redo_mask": ("shift+z", "ctrl+shift+z"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("act", PROMISED)
+def test_a_promised_key_is_on_its_act(act: str) -> None:
+    assert keys.acts()[act].keys == PROMISED[act]
+
+
+def test_only_moving_and_sizing_repeat_while_a_key_is_held() -> None:
+    shipped = json.loads(keys.TABLE.read_text(encoding="utf-8"))
+    repeats = {one["id"] for group in shipped for one in group["acts"] if one.get("repeat")}
+    assert repeats == {"previous", "next", "brush_smaller", "brush_larger"}
 
 
 def test_every_usual_key_is_one_that_a_person_may_choose() -> None:

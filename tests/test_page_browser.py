@@ -216,6 +216,22 @@ def test_curating_by_mouse_ends_in_an_accepted_row(page, server: Server) -> None
     assert row.picked_try == 0
 
 
+def test_a_refine_asked_too_early_says_so_and_goes_out_when_it_can(page) -> None:
+    page.evaluate("window.mask = document.querySelector('.fm').curate.sample.mask")
+    page.evaluate("document.querySelector('.fm').curate.showAtOnce({ mask: null })")
+    sent = []
+    page.on("request", lambda one: sent.append(one) if one.url.endswith("/refine") else None)
+    page.keyboard.press("r")
+    page.keyboard.type("early grass")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".fm-refine-form [role=status]:has-text('There is no mask yet')")
+    assert sent == []
+    page.evaluate("document.querySelector('.fm').curate.showAtOnce({ mask: window.mask })")
+    page.wait_for_selector("[data-test='try-2'][aria-checked='true']")
+    assert [one.post_data_json["prompt"] for one in sent] == ["early grass"]
+    assert not page.locator(".fm-refine-form [role=status]").is_visible()
+
+
 def test_what_was_saved_outlives_a_kill_and_a_reload(page, server: Server) -> None:
     name = name_of(page)
     page.keyboard.press("a")

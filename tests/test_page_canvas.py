@@ -353,6 +353,56 @@ def test_the_wheel_zooms_at_the_pointer_and_0_goes_back(canvas: Canvas) -> None:
     canvas.until("document.querySelector('.fm').curate.stage.view.fits")
 
 
+def test_what_lies_over_the_picture_goes_along_without_being_drawn_anew(canvas: Canvas) -> None:
+    """While the wheel turns nothing is drawn; outlines lie right all the same, and then sharply."""
+    canvas.open()
+    canvas.page.evaluate(
+        """() => {
+          const { stage } = document.querySelector(".fm").curate;
+          const draw = stage.layers.draw.bind(stage.layers);
+          window.drawn = [];
+          stage.layers.draw = (what) => (window.drawn.push(what.quick), draw(what));
+        }"""
+    )
+    mask = canvas.mask()
+    x, y = (float(np.flatnonzero(mask.any(axis=axis)).mean()) for axis in (0, 1))
+    canvas.page.mouse.move(*canvas.at(x, y))
+    carried = canvas.page.evaluate(
+        """async ([left, top]) => {
+          const { stage } = document.querySelector(".fm").curate;
+          const frame = () => new Promise(requestAnimationFrame);
+          const init = { bubbles: true, cancelable: true, clientX: left, clientY: top };
+          const turn = () => stage.element.dispatchEvent(
+            new WheelEvent("wheel", { ...init, deltaY: -60 }));
+          for (let k = 0; k < 3; k += 1) {
+            turn();
+            clearTimeout(stage.sharpen); // a slow machine must not take this for the end of it
+            await frame();
+            await frame();
+          }
+          const drawn = window.drawn.length;
+          turn();
+          const box = stage.layers.lines.element.getBoundingClientRect();
+          const { at } = stage.layers;
+          const { view } = stage;
+          const frameBox = stage.element.getBoundingClientRect();
+          const k = box.width / stage.element.clientWidth;
+          return {
+            drawn,
+            // where the drawn layer has pixel (0, 0) of the image now, and where the picture has it
+            layer: [box.left + k * at.x, box.top + k * at.y, k * at.scale],
+            picture: [frameBox.left + view.x, frameBox.top + view.y, view.scale],
+          };
+        }""",
+        list(canvas.at(x, y)),
+    )
+    assert carried["drawn"] == 0
+    assert carried["layer"] == pytest.approx(carried["picture"], rel=1e-3, abs=0.1)
+    canvas.until("window.drawn.length === 1 && window.drawn[0] === false")
+    canvas.until("document.querySelector('.fm-veil').style.transform === ''")
+    assert canvas.tinted(x, y) == bool(mask[int(y), int(x)])
+
+
 def test_space_and_the_middle_button_move_the_picture_and_nothing_else(canvas: Canvas) -> None:
     canvas.page.keyboard.press("b")
     version, name = canvas.row.version, part(canvas.page, "name").inner_text()

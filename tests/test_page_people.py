@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from forgetme.store import Store
+from forgetme.strokes import Stroke, paint
 
 pytestmark = pytest.mark.browser
 HERE = Path(__file__).parent
@@ -257,6 +259,38 @@ def test_two_versions_are_shown_side_by_side_and_one_goes_on(team, mine):
         assert team.store.sample(sample).mask_sha == theirs.mask_sha
         assert team.store.sample(sample).decided_by is None
     assert theirs.mask_sha in {one.payload.get("mask_sha") for one in team.store.events(sample)}
+
+
+def test_strokes_that_came_too_late_are_shown_in_one_question_and_go_on_top(team):
+    ann = team.window("ann", team.fresh())
+    sample = ready(ann)
+    assert holds(ann)
+    row = team.store.sample(sample)
+    before = team.store.get_mask(row.mask_sha)
+    mask = np.roll(before, 3, axis=0)
+    drawn = {"mask_sha": team.store.put_image(mask), "how": "brush", "points": []}
+    ann.context.set_offline(True)  # her page must not hear of it before she draws
+    theirs = team.store.append(sample, "mask_edited", drawn, by="ben", expected_version=row.version)
+    ann.evaluate("document.querySelector('.fm').curate.watch.soon(1e9)")
+    ann.context.set_offline(False)
+    strokes = [Stroke("add", 6, ((30.0, 20.0 + k), (60.0, 20.0 + k))) for k in (0, 40)]
+    ann.evaluate(
+        "all => all.forEach((one) => document.querySelector('.fm').curate.hand.stroke(one))",
+        [asdict(one) for one in strokes],
+    )
+    ann.wait_for_selector("[data-test='conflict']")
+    ann.locator("[data-test='mine'] .fm-stroke").nth(1).wait_for()
+    assert ann.locator("[data-test='conflict']").count() == 1
+    assert ann.locator("[data-test='theirs'] .fm-stroke").count() == 0
+    assert team.store.sample(sample).version == theirs.version, "nothing before she chooses"
+    part(ann, "keep-mine").click()
+    wanted = paint(before, strokes)
+    team.wait_for(
+        lambda: np.array_equal(team.store.get_mask(team.store.sample(sample).mask_sha), wanted)
+    )
+    edits = [one for one in team.store.events(sample) if one.kind == "mask_edited"]
+    assert [one.by for one in edits] == ["ben", "ann", "ann", "ann"]
+    assert edits[0].payload["mask_sha"] == theirs.mask_sha
 
 
 def test_lead_reviews_and_the_curator_hears_of_it(team):

@@ -94,6 +94,48 @@ class TestProposals:
         for i, p in enumerate(distinct):
             assert all(iou(p.mask, other.mask) < 0.9 for other in distinct[:i])
 
+    def test_a_kept_mask_is_the_mean_of_its_near_duplicates(self):
+        low = torch.full((4, 8, 8), -1.0)
+        low[0, 2:6, 2:6] = 3  # kept
+        low[1, 2:6, 2:5] = 1  # 12 of 16 pixels in common: 0.75
+        low[2, 2:6, 2:4] = 9  # 8 of 16: another object
+        low[3, 0, 0] = 5  # kept, alone
+        merged = segment._merged(low, torch.tensor([0, 3]), 0.0, 0.7)
+        expected = low[[0, 3]].clone()
+        expected[0, 2:6, 2:5], expected[0, 2:6, 5] = (3 + 1) / 2, (3 - 1) / 2
+        assert torch.allclose(merged, expected)
+        assert torch.equal(segment._merged(low, torch.tensor([0, 3]), 0.0, 1.0), low[[0, 3]])
+
+    @pytest.mark.parametrize("shape_hw", [(192, 192), (144, 192)])
+    def test_snapped_masks_fit_the_object_better(self, shape_hw):
+        image, (disc,) = draw(("plum", 90, 72, 42), shape_hw=shape_hw)
+        plain, snapped = (
+            max(iou(p.mask, disc) for p in disc_segmenter(min_side=4, snap_radius=radius)(image))
+            for radius in (0, 6)
+        )
+        assert snapped > plain
+        assert snapped > 0.9
+
+    def test_a_second_look_is_the_mean_with_what_the_mask_alone_prompts(self, picture):
+        image, _ = picture
+        first = disc_segmenter()
+        again = disc_segmenter(second_look=True)
+        predictor = first._predictor(image)
+        low, quality, _ = first._decode_grid(predictor)
+        low = low[quality.argmax()][None]  # the picture is square: no padding
+        with torch.no_grad():
+            prompted, _, _ = predictor.predict_torch(
+                None, None, mask_input=low[:, None], multimask_output=False, return_logits=True
+            )
+            looked = again.sam.postprocess_masks(
+                again._look_again(predictor, low)[:, None],
+                predictor.input_size,
+                predictor.original_size,
+            )
+        assert torch.allclose(looked, prompted, atol=1e-4)
+        whole = [p.mask for p in first(image)]
+        assert any(not np.array_equal(p.mask, m) for p, m in zip(again(image), whole, strict=True))
+
     @pytest.mark.parametrize(
         "limits", [{"min_area": 0.3}, {"max_area": 0.05}, {"pred_iou_thresh": 1.5}]
     )

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from forgetme import masks, pipeline, side
+from forgetme.dataset import split_of
 from forgetme.errors import ForgetmeError
 from forgetme.merge import blend, merge
 from forgetme.review import Review
@@ -204,6 +205,10 @@ def test_a_saved_one_is_a_filled_sample_with_its_lineage(rows, store, behind):
     assert lineage["place"] == {
         "x": 6, "y": 0, "scale": 1.0, "feather_px": 2, "method": "feather",
     }  # fmt: skip
+    assert lineage["photo_sha"] == rows[0].image_sha
+    assert split_of(made) == split_of(rows[0])
+    further = side.save(store, made, behind, Place(x=2), by="ben")  # of a merged one, the same
+    assert further.lineage["photo_sha"] == rows[0].image_sha
     assert {event.by for event in store.events(made.id)} == {"ben"}
     assert store.check() == []
 

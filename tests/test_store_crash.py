@@ -1,93 +1,32 @@
-"""The store's promise: what was acknowledged is there after kill -9, Ctrl-C or a full disk."""
+"""The store's promise: what was acknowledged is there, on the disk, also when it is full.
+
+For kill -9 and Ctrl-C see test_endurance.py.
+"""
 
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
-from small_store import accept, add, filled, picture, prepare, proposed, step
+from small_store import add, filled, picture, prepare, proposed, step
+from sqlalchemy import event
 
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.store import Store
 
+pytest_plugins = ["small_postgres"]
 TESTS = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-ROUNDS = 10
-
-# Curates without end; says each event's id after the store has returned, and only then.
-CURATOR = """
-import itertools, os, sys
-sys.path.insert(0, sys.argv[2])
-from small_store import add, filled, proposed, step
-from forgetme.store import Store
-
-def say(row):
-    global seen
-    for event in store.events(row.id, after=seen):
-        os.write(1, f"{event.id} {event.kind}\\n".encode())
-        seen = event.id
-    return row
-
-with Store(sys.argv[1]) as store:
-    seen = 0
-    start = len(store.events())
-    os.write(1, b"ready\\n")
-    for seed in itertools.count(start):
-        row = say(add(store, seed))
-        row = say(step(store, row, "proposed", proposed()))
-        row = say(step(store, row, "filled", filled(store, row, seed=seed)))
-        row = say(step(store, row, "accepted", {"how": "human"}))
-        row = say(store.undo("ann"))
-"""
 
 
 def run(script: str, *arguments: object) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, **pipes, env=ENVIRONMENT)
-
-
-def curate_and_stop(folder: Path, stop: signal.Signals, moment: float) -> list[tuple[int, str]]:
-    """Curates, stops the process at any point of its work, and returns what it was told."""
-    curator = run(CURATOR, folder, TESTS)
-    try:
-        assert curator.stdout.readline() == b"ready\n", curator.stderr.read().decode()
-        said = b"".join(curator.stdout.readline() for _ in range(int(moment * 20)))
-        time.sleep(moment / 50)  # somewhere inside the next write
-    finally:
-        curator.send_signal(stop)
-        rest, _ = curator.communicate(timeout=60)
-    said += rest
-    whole = said[: said.rfind(b"\n") + 1].decode().splitlines()
-    return [(int(number), kind) for number, kind in (line.split() for line in whole)]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_store_keeps_every_acknowledged_event(tmp_path, stop):
-    moments = random.Random(7)
-    folder = tmp_path / "store"
-    told = []
-    for _ in range(ROUNDS if stop == signal.SIGKILL else 3):
-        said = curate_and_stop(folder, stop, moments.random())
-        told += said
-        with Store(folder) as store:
-            kept = {event.id: event.kind for event in store.events()}
-            assert set(told) <= set(kept.items())
-            assert store.check() == []
-    assert len(told) > 20, "the curator never got to work"
-    with Store(folder) as store:
-        rows = store.samples(limit=None)
-        assert store.rebuild() == len(rows)
-        assert store.samples(limit=None) == rows
-        assert accept(store, add(store, 10**6)).state == "accepted"
 
 
 COMMENTER = """
@@ -223,6 +162,56 @@ def test_store_writes_no_event_whose_image_could_not_be_written(tmp_path, monkey
         assert store.sample(row.id) == row
         assert store.check() == []
         assert step(store, row, "chosen", {"index": 1}).chosen == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX lets a folder be synced")
+def test_store_has_an_image_on_the_disk_before_the_event_that_names_it(tmp_path, monkeypatch):
+    steps = []
+    sync, rename = os.fsync, os.replace
+
+    def note_sync(handle):
+        steps.append(("on disk", os.fstat(handle).st_ino))
+        sync(handle)
+
+    def note_rename(old, new):
+        steps.append(("named", os.stat(old).st_ino))
+        rename(old, new)
+
+    with Store(tmp_path) as store:
+        monkeypatch.setattr(os, "fsync", note_sync)
+        monkeypatch.setattr(os, "replace", note_rename)
+        event.listen(store._database.engine, "commit", lambda _: steps.append("commit"))
+        row = add(store, 1)
+        monkeypatch.undo()
+        path = store.blob_path(row.image_sha)
+    image, folder = path.stat().st_ino, path.parent.stat().st_ino
+    wanted = [("on disk", image), ("named", image), ("on disk", folder), "commit"]
+    assert [one for one in steps if one in wanted] == wanted
+
+
+def test_store_waits_for_the_disk_for_everything_but_leases(place):
+    with Store(**place) as store:
+        sqlite = store._database.is_sqlite
+        ask = "PRAGMA synchronous" if sqlite else "SHOW synchronous_commit"
+        durable, soon = (2, 1) if sqlite else ("on", "off")
+        levels = []
+        note = lambda one: levels.append(one.exec_driver_sql(ask).scalar())  # noqa: E731
+        first = add(store, 1)
+        event.listen(store._database.engine, "commit", note)
+        for act, level in (
+            (lambda: store.lease(first.id, "ann"), soon),
+            (lambda: step(store, first, "rejected"), durable),
+            (lambda: store.next_sample("ann", states=["skipped"]), soon),
+            (lambda: store.holds.take([first.id], "ann"), soon),
+            (lambda: store.undo("ann"), durable),
+            (lambda: store.release(first.id, "ann"), soon),
+            (lambda: add(store, 2), durable),
+            (lambda: store.people.add("ann", "curator", "a long password"), durable),
+            (store.rebuild, durable),
+        ):
+            levels.clear()
+            act()
+            assert levels[-1] == level
 
 
 def test_store_writes_an_event_and_its_row_together_or_not_at_all(tmp_path, monkeypatch):

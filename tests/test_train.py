@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from small_models import save_diffusion
 
@@ -258,19 +259,41 @@ def test_checkpointing_saves_memory_not_results(fresh, items, tmp_path: Path) ->
     assert all(torch.allclose(ours[n], theirs[n], atol=1e-6) for n in ours)
 
 
-def test_mixed_precision_keeps_the_weights_float32(fresh, items, tmp_path: Path) -> None:
-    pipe = fresh()
-    result = train(pipe, items, replace(CAT, precision="bf16"), tmp_path)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_keeps_the_weights_float32(fresh, items, tmp_path, precision) -> None:
+    result = train(fresh(), items, replace(CAT, precision=precision), tmp_path / "run")
+    plain = train(fresh(), items, CAT, tmp_path / "plain")
+    losses = [
+        json.loads(line)["loss"] for r in (result, plain) for line in _log_of(r.patch.folder.parent)
+    ]
+    assert losses[0] != losses[4]
+    assert losses[0] == pytest.approx(losses[4], rel=0.05)
     tensors = load_file(result.patch.folder / "pytorch_lora_weights.safetensors")
     assert {value.dtype for value in tensors.values()} == {torch.float32}
     assert any(value.any() for name, value in tensors.items() if "lora_B" in name or "up" in name)
+
+
+def test_a_run_in_half_precision_goes_on_with_the_scale_of_its_loss(fresh, items, tmp_path) -> None:
+    settings = replace(CAT, precision="fp16", trains="kv")
+    whole = train(fresh(), items, settings, tmp_path / "whole")
+    asked: Iterator[bool] = iter([False, True])
+    train(fresh(), items, settings, tmp_path / "parts", stop=lambda: next(asked))
+    with safe_open(tmp_path / "parts" / "checkpoint.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["scaler"])["scale"] > 0
+    rest = train(fresh(), items, settings, tmp_path / "parts")
+    ours, theirs = (load_file(r.patch.folder / "patch.safetensors") for r in (whole, rest))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def _log_of(folder: Path) -> list[str]:
+    return (folder / "log.jsonl").read_text().splitlines()
 
 
 def test_a_loss_that_is_no_number_ends_the_run(fresh, items, tmp_path: Path) -> None:
     pipe = fresh()
     with torch.no_grad():
         pipe.unet.conv_out.bias[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="at step 0"):
+    with pytest.raises(ForgetmeError, match="nan at step 0"):
         train(pipe, items, CAT, tmp_path)
 
 

@@ -6,7 +6,9 @@ so that `--help` answers at once.
 """
 
 # Each module adds its commands to the program; the order here is that of the help.
-from forgetme.cli import curation, fills, data, layers, train, people, care, jobs  # noqa: F401, I001
+from forgetme.cli import (  # noqa: I001
+    curation, generate, fills, data, layers, train, compare, store, people, care, jobs,  # noqa: F401
+)  # fmt: skip
 from forgetme.cli.frame import app
 
 __all__ = ["app"]

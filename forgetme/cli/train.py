@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import signal
-import time
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forgetme.cli.frame import (
-    LINE_SECONDS,
     BlobsOption,
     DeviceOption,
     JsonOption,
     Preset,
     PresetOption,
     app,
-    duration,
     note,
     open_store,
     print_json,
@@ -29,9 +27,6 @@ from forgetme.errors import ForgetmeError
 if TYPE_CHECKING:
     from forgetme.models import Models
     from forgetme.train import Item, RunResult, RunSettings
-
-# What must stay where nobody says otherwise. The bundled models know the drawn world's concepts.
-KEEP_FULL = ("cat", "dog", "bird", "car", "boat", "person")
 
 
 @app.command()
@@ -94,6 +89,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Make a model forget a concept; Ctrl-C stops and saves, --resume goes on."""
+    from forgetme.train.form import settings_for
+
     given = {
         "steps": steps, "lr": lr, "batch": batch, "accumulate": accumulate, "rank": rank,
         "trains": trains, "prompt": prompt, "anchor": anchor, "seed": seed,
@@ -114,32 +111,8 @@ def train(
             None if store is None else stack.enter_context(open_store(store, blobs, existing=True))
         )
         items = items_from(opened, data, concept)
-        result = run(_models(preset, device, base, ranker), items, settings, out, probe_pictures)
+        result = _run(_models(preset, device, base, ranker), items, settings, out, probe_pictures)
     _report(result, out, as_json)
-
-
-def settings_for(
-    method: str,
-    concept: str,
-    preset: Preset,
-    given: dict[str, Any],
-    options: dict[str, float],
-    keep: list[str] | None,
-) -> RunSettings:
-    """Puts a run's settings together: the method's for the preset, then what was given."""
-    from forgetme.scenes import CONCEPTS
-    from forgetme.train import RunSettings, method_of
-
-    try:
-        chosen = method_of(method)
-        values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
-        known = CONCEPTS if preset == "tiny" else KEEP_FULL
-        values["keep"] = tuple(keep) if keep else tuple(one for one in known if one != concept)
-        values["options"] = {**values.get("options", {}), **options}
-        values |= {name: value for name, value in given.items() if value is not None}
-        return RunSettings(method, concept, **values)
-    except ValueError as error:
-        raise ForgetmeError(str(error)) from error
 
 
 def items_from(store: Any, data: Path | None, concept: str) -> list[Item]:
@@ -159,62 +132,16 @@ def _models(preset: Preset, device: str | None, base: str | None, ranker: str | 
     return load_models(preset, device=device, **given)
 
 
-def run(
+def _run(
     models: Models, items: list[Item], settings: RunSettings, out: Path, pictures: int
 ) -> RunResult:
-    """Trains with probes of `pictures` each by the models' ranker.
+    """Trains; SIGINT and SIGTERM finish the step and save."""
+    from forgetme.train.errand import run
 
-    SIGINT and SIGTERM finish the step and save.
-    """
-    from forgetme.train import check, probe, train
-
-    check(settings, items)  # before anything is loaded
-    labels = (settings.concept, *settings.keep)
     asked: list[int] = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, _: asked.append(number))
-    started = said = time.monotonic()
-    first: int | None = None  # a resumed run has steps behind it that took no time here
-
-    def on_step(done: int, total: int, values: dict[str, float]) -> None:
-        nonlocal said, first
-        first = done - 1 if first is None else first
-        if time.monotonic() - said >= LINE_SECONDS or done == total:
-            said = time.monotonic()
-            left = (said - started) / (done - first) * (total - done)
-            note(f"{done}/{total} loss {values['loss']:.4f}, {duration(left)} left")
-
-    def probing(pipe: Any, step: int) -> Any:
-        ends = step in (0, settings.steps)  # on the way a neighbour and a stranger are enough
-        keep = (
-            settings.keep
-            if ends
-            else tuple(dict.fromkeys((*settings.keep[:1], *settings.keep[-1:])))
-        )
-        found = probe(
-            pipe,
-            models.ranker.probabilities,
-            settings.concept,
-            keep,
-            labels,
-            step=step,
-            n=pictures,
-            pictures=out / "probes",
-        )
-        kept = "" if found.retain is None else f", {100 * found.retain:.0f} % of the others"
-        note(f"step {step}: {settings.concept} is seen in {100 * found.forget:.0f} %{kept}")
-        return found
-
-    return train(
-        models.diffusion.pipe,
-        items,
-        settings,
-        out,
-        base=models.diffusion.made_by,
-        probing=probing if pictures else None,
-        stop=lambda: bool(asked),
-        on_step=on_step,
-    )
+    return run(models, items, settings, out, pictures=pictures, stop=lambda: bool(asked), say=note)
 
 
 def _options(given: list[str]) -> dict[str, float]:
@@ -241,3 +168,50 @@ def _report(result: RunResult, out: Path, as_json: bool) -> None:
     say(f"{result.patch.folder}")
     if not result.finished:
         note(f"stopped after {result.step} steps, saved; go on with --resume --out {out}")
+
+
+@app.command("push-patch")
+def push_patch(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    repo: Annotated[
+        str, typer.Argument(help="Model on the Hugging Face Hub.", metavar="USER/NAME")
+    ],
+    public: Annotated[bool, typer.Option("--public", help="Everybody may see it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show files and card, send nothing.")
+    ] = False,
+    license: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="For the card, such as mit. [default: the base model's]"),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Publish what a run made as a model on the Hugging Face Hub, private unless told otherwise.
+
+    The token comes from HF_TOKEN, or from `hf auth login`.
+    """
+    from huggingface_hub import get_token
+
+    from forgetme.train.publish import push_patch
+
+    report = push_patch(
+        run,
+        repo,
+        token=None if dry_run else get_token(),
+        private=not public,
+        dry_run=dry_run,
+        license=license,
+        on_progress=lambda done, total, words: note(f"{done}/{total} {words}"),
+    )
+    if as_json:
+        print_json(asdict(report))
+        return
+    for name, size in report.files.items():
+        say(f"{size:>12,}  {name}")
+    if dry_run:
+        say(f"\n{report.card}")
+        note(f"nothing was sent; a push would go to {report.url}")
+    elif not report.changed:
+        note(f"nothing to change: {report.url} has it all")
+    else:
+        note(f"pushed, {'private' if report.private else 'public'}: {report.url}")

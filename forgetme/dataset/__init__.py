@@ -4,7 +4,7 @@ from forgetme.dataset.exporting import ExportReport, export, exports
 from forgetme.dataset.hub import PushConflictError
 from forgetme.dataset.importing import ImportReport, import_dataset, imports
 from forgetme.dataset.push import PushReport, push
-from forgetme.dataset.splits import SHARES, SPLITS, Shares, Split, split_of
+from forgetme.dataset.splits import SHARES, SPLITS, Shares, Split, photo_of, split_of
 
 __all__ = [
     "SHARES",
@@ -20,5 +20,6 @@ __all__ = [
     "import_dataset",
     "imports",
     "push",
+    "photo_of",
     "split_of",
 ]

@@ -174,7 +174,8 @@ def _body(
                 ("split", "quadruples", "MB"),
                 [(s, one.rows, f"{one.file_bytes / 1e6:.1f}") for s, one in sizes.items()],
             ),
-            "A sample's split is a hash of its id, so it stays when the dataset grows.",
+            "A sample's split is a hash of its photo, so it stays when the dataset grows, and all "
+            "samples of one photo are in one split.",
             "## Counts and scores",
             _table1(stats),
             "## How it was made",

@@ -1,4 +1,4 @@
-"""One dataset repository on the Hub: what is there, uploads, one commit; every failure in words."""
+"""One repository on the Hub: what is there, uploads, one commit; every failure in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from forgetme.errors import ForgetmeError
 
@@ -48,18 +48,27 @@ class Hub:
         repo: "user/name".
         token: with the right to write; it is never part of a message.
         endpoint: address of the Hub; None = as huggingface_hub has it.
+        kind: what the repository holds.
 
     Raises:
         ForgetmeError: `repo` is no such name.
     """
 
-    def __init__(self, repo: str, *, token: str | None, endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        repo: str,
+        *,
+        token: str | None,
+        endpoint: str | None = None,
+        kind: Literal["dataset", "model"] = "dataset",
+    ) -> None:
         """Sends nothing yet."""
         if not _NAME.fullmatch(repo) or ".." in repo or "--" in repo or len(repo) > 96:
             raise ForgetmeError(
                 f"a repository is user/name of letters, digits, - _ and ., got {repo!r}"
             )
         self.repo = repo
+        self.kind = kind
         self.files: tuple[str, ...] = ()
         self._token = token
         self._endpoint = endpoint
@@ -71,7 +80,8 @@ class Hub:
         """Where people look at it."""
         from huggingface_hub import constants
 
-        return f"{self._endpoint or constants.ENDPOINT}/datasets/{self.repo}"
+        place = "datasets/" if self.kind == "dataset" else ""
+        return f"{self._endpoint or constants.ENDPOINT}/{place}{self.repo}"
 
     def open(self, *, private: bool) -> bool:
         """Looks at the repository, which is made where it is missing, and remembers its commit.
@@ -117,7 +127,7 @@ class Hub:
 
         addition = CommitOperationAdd(name, str(path))
         with self._words():
-            self._api().preupload_lfs_files(self.repo, [addition], repo_type="dataset")
+            self._api().preupload_lfs_files(self.repo, [addition], repo_type=self.kind)
         self._additions.append(addition)
 
     def commit(self, title: str, *, delete: Sequence[str], landed: tuple[str, str]) -> Commit:
@@ -161,14 +171,14 @@ class Hub:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            return self._api().dataset_info(self.repo)
+            return self._api().repo_info(self.repo, repo_type=self.kind)
         except RepositoryNotFoundError as error:
             if _status(error) == 404:
                 return None
             raise
 
     def _create(self, private: bool) -> None:
-        self._api().create_repo(self.repo, repo_type="dataset", private=private, exist_ok=True)
+        self._api().create_repo(self.repo, repo_type=self.kind, private=private, exist_ok=True)
 
     def _commit(self, title: str, delete: Sequence[str]) -> Commit:
         from huggingface_hub import CommitOperationDelete
@@ -177,7 +187,7 @@ class Hub:
             self.repo,
             [*self._additions, *(CommitOperationDelete(name) for name in delete)],
             commit_message=title,
-            repo_type="dataset",
+            repo_type=self.kind,
             parent_commit=self._head,
         )
         return Commit(made.oid, made.oid != self._head)
@@ -196,7 +206,7 @@ class Hub:
                     self._api().hf_hub_download,
                     self.repo,
                     name,
-                    repo_type="dataset",
+                    repo_type=self.kind,
                     revision=commit,
                     local_dir=folder,
                 )
@@ -243,8 +253,9 @@ class Hub:
             400: "the Hub refuses what was sent",
             401: f"the Hub does not accept the token; make one that may write at {_TOKENS}",
             403: f"this token may not write to {self.repo}; check its rights at {_TOKENS}",
-            404: f"the Hub has no dataset {self.repo}, or this token may not see it",
-            413: "a file is too large for the Hub; push with a smaller --shard-mb",
+            404: f"the Hub has no {self.kind} {self.repo}, or this token may not see it",
+            413: "a file is too large for the Hub"
+            + ("; push with a smaller --shard-mb" if self.kind == "dataset" else ""),
             429: "the Hub asks to wait, it was asked too often; push again in some minutes, what "
             "is uploaded stays there",
         }

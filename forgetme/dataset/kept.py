@@ -97,14 +97,20 @@ def zipped(kept: Kept) -> Iterator[bytes]:
     """Yields an export as the bytes of a .zip, without keeping more than a piece of it.
 
     Only the files that the export wrote are in it: what a link points at, or what somebody laid
-    beside them, stays where it is. Pictures are packed already, so nothing is compressed.
+    beside them, stays where it is.
+    """
+    return zipped_files(kept.name, kept.path, _files(kept.path))
+
+
+def zipped_files(name: str, root: Path, paths: list[Path]) -> Iterator[bytes]:
+    """Yields files below `root` as a .zip with one folder `name`, in pieces.
+
+    Pictures and weights are packed already, so nothing is compressed.
     """
     pipe = _Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-        for path in _files(kept.path):
-            info = zipfile.ZipInfo(
-                f"{kept.name}/{path.relative_to(kept.path).as_posix()}", _ZIP_TIME
-            )
+        for path in paths:
+            info = zipfile.ZipInfo(f"{name}/{path.relative_to(root).as_posix()}", _ZIP_TIME)
             info.external_attr = 0o644 << 16
             big = path.stat().st_size >= 2**31
             with path.open("rb") as source, archive.open(info, "w", force_zip64=big) as target:

@@ -180,7 +180,7 @@ def _layers(store: Store, row: SampleRow) -> tuple[Layers, dict[str, Path], np.n
 def _record(store: Store, row: SampleRow, filled: np.ndarray, shares: Shares) -> Record:
     events = store.events(row.id)
     decision = next(one for one in events if one.id == row.decided_event)
-    split = split_of(row.id, shares)
+    split = split_of(row, shares)
     if "origin" in decision.payload:  # imported, and not worked on since
         record = Record(**decision.payload["origin"])
         since = {"comment": row.comment}

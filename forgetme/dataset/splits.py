@@ -1,11 +1,11 @@
-"""Which part of a dataset a sample belongs to: decided by its id alone, so it never changes."""
+"""Which part of a dataset a sample belongs to: decided by its photo alone, so it never changes."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -52,16 +52,35 @@ class Shares:
 SHARES = Shares()
 
 
-def split_of(sample_id: str, shares: Shares = SHARES) -> Split:
+class Pictured(Protocol):
+    """What is known of a sample: a row of the store, or less."""
+
+    id: str
+    image_sha: str | None
+    lineage: dict[str, Any] | None
+
+
+def photo_of(sample: Pictured) -> str:
+    """Names the photo that a sample was cut from, by its pixels.
+
+    A merged picture goes with the photo of its object; the photo of its background may lie in
+    another part. A file without pixels is named by its sample.
+    """
+    photo = (sample.lineage or {}).get("photo_sha")
+    return photo if isinstance(photo, str) else sample.image_sha or sample.id
+
+
+def split_of(sample: Pictured, shares: Shares = SHARES) -> Split:
     """Returns the part of a sample: the same in every store, whatever is added or taken away.
 
-    The id is a hash of concept and pixels, so one photo in two concepts counts as two samples.
+    All samples of one photo are in one part, also those of several concepts, so that no photo
+    that a model was trained on is in its test.
 
     Args:
-        sample_id: a sample's id; any text will do.
+        sample: the sample.
         shares: how large each part is meant to be.
     """
-    digest = hashlib.sha256(f"split\0{sample_id}".encode()).digest()
+    digest = hashlib.sha256(f"split\0{photo_of(sample)}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64  # even in [0, 1)
     if place < shares.test:
         return "test"

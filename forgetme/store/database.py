@@ -34,6 +34,7 @@ class Database:
         self.engine = create_engine(
             url,
             json_serializer=partial(json.dumps, allow_nan=False),
+            hide_parameters=True,  # of statements in errors, which are logged: hashes, comments
             pool_size=8,
             max_overflow=56,  # a page's thread pool has 40
             **options,
@@ -45,8 +46,10 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The file, or the address without its password."""
-        return self.url.database if self.is_sqlite else self.url.render_as_string()
+        """The file, or the address without its password, which may stand in its query too."""
+        if self.is_sqlite:
+            return self.url.database
+        return self.url.difference_update_query(["password", "sslpassword"]).render_as_string()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -55,12 +58,20 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that no other writer runs beside; durable when the block ends."""
-        engine = self.engine.execution_options(forgetme_write=True)
+    def write(self, *, durable: bool = True) -> Iterator[Connection]:
+        """A transaction that no other writer runs beside; durable when the block ends.
+
+        Args:
+            durable: False waits for no disk: `kill -9` loses nothing, a power cut what was written
+                so since the last durable write. For what expires anyway: leases.
+        """
+        level = "FULL" if durable else "NORMAL"
+        engine = self.engine.execution_options(forgetme_write=level)
         with self._plain_errors(), self._turn, engine.connect() as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRES_WRITER})"))
+                if not durable:
+                    connection.execute(text("SET LOCAL synchronous_commit = off"))
             yield connection
 
     def close(self) -> None:
@@ -132,5 +143,7 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("forgetme_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    level = connection.get_execution_options().get("forgetme_write")
+    if level is not None:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {level}")
+    connection.exec_driver_sql("BEGIN" if level is None else "BEGIN IMMEDIATE")

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import Connection, and_, delete, select
 
 from forgetme.store.database import Database
+from forgetme.store.filters import kept_from
 from forgetme.store.leases import Leases
 from forgetme.store.schema import lease, sample
 
@@ -64,7 +65,7 @@ class Holds:
             Those of `ids` that the person may not have now, and why.
         """
         leave = list(leave)
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             if leave:
                 mine = and_(lease.c.sample_id.in_(leave), lease.c.holder == by)
                 connection.execute(delete(lease).where(mine))
@@ -89,7 +90,7 @@ class Holds:
 
     def leave_all(self, by: str) -> None:
         """Gives back all that a person holds, as at signing out."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             connection.execute(delete(lease).where(lease.c.holder == by))
 
     def _kept_back(
@@ -98,18 +99,6 @@ class Holds:
         held = select(lease.c.sample_id, lease.c.holder).where(
             lease.c.sample_id.in_(ids), lease.c.until > time.time(), lease.c.holder != by
         )
-        twins = decided_another_copy(by).where(sample.c.id.in_(ids))
+        twins = select(sample.c.id).where(sample.c.id.in_(ids), kept_from(by))
         found = {one: KeptBack("twin", by) for one in connection.scalars(twins)}
         return found | {one: KeptBack("held", who) for one, who in connection.execute(held)}
-
-
-def decided_another_copy(by: str):  # noqa: ANN201 (a Select of ids, to be narrowed)
-    """Selects the ids of samples of which a person has decided another copy."""
-    other = sample.alias("other")
-    same_image = or_(
-        other.c.id == sample.c.twin_of,
-        other.c.twin_of == sample.c.id,
-        and_(other.c.twin_of == sample.c.twin_of, other.c.id != sample.c.id),
-    )
-    decided = select(other.c.id).where(same_image, other.c.decided_by == by)
-    return select(sample.c.id).where(decided.exists())

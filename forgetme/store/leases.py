@@ -20,7 +20,7 @@ class Leases:
 
     def take(self, sample_id: str, holder: str, seconds: float) -> bool:
         """Takes or prolongs a lease; False while somebody else holds it."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             return self.take_in(connection, sample_id, holder, seconds)
 
     def take_next(
@@ -36,7 +36,8 @@ class Leases:
         if concept is not None:
             free = free.where(sample.c.concept == concept)
         free = free.order_by(sample.c.seq).limit(1)
-        with self._database.write() as connection:  # one writer at a time: nobody is in between
+        # One writer at a time: nobody is in between.
+        with self._database.write(durable=False) as connection:
             for state in states:
                 sample_id = connection.scalar(free.where(sample.c.state == state))
                 if sample_id is not None:
@@ -46,7 +47,7 @@ class Leases:
 
     def release(self, sample_id: str, holder: str) -> None:
         """Gives a lease back; nothing happens when somebody else holds it."""
-        with self._database.write() as connection:
+        with self._database.write(durable=False) as connection:
             drop(connection, sample_id, holder)
 
     def take_in(self, connection: Connection, sample_id: str, holder: str, seconds: float) -> bool:

@@ -49,13 +49,14 @@ def first_row(connection: Connection, query: Select[Any]) -> SampleRow | None:
     return None if line is None else row_of(line)
 
 
-def row_by_id(connection: Connection, sample_id: str) -> SampleRow:
-    """Returns a sample with all it has.
+def row_by_id(connection: Connection, sample_id: str, *, light: bool = False) -> SampleRow:
+    """Returns a sample with all it has, or without its proposals.
 
     Raises:
         ForgetmeError: there is no such sample.
     """
-    row = first_row(connection, select(sample).where(sample.c.id == sample_id))
+    query = select(*light_columns()) if light else select(sample)
+    row = first_row(connection, query.where(sample.c.id == sample_id))
     if row is None:
         raise ForgetmeError(f"the store has no sample {sample_id!r}; list them with samples()")
     return row

@@ -210,14 +210,18 @@ class Store:
 
     # Reading
 
-    def sample(self, sample_id: str) -> SampleRow:
+    def sample(self, sample_id: str, *, light: bool = False) -> SampleRow:
         """Returns a sample with all it has.
+
+        Args:
+            sample_id: the sample.
+            light: leave `proposals` out (None), which are megabytes on a large photo.
 
         Raises:
             ForgetmeError: there is no such sample.
         """
         with self._database.read() as connection:
-            return row_by_id(connection, sample_id)
+            return row_by_id(connection, sample_id, light=light)
 
     def samples(
         self,
@@ -331,7 +335,7 @@ class Store:
         """
         if kind == "imported":
             raise ValueError("samples are imported with import_image or import_broken")
-        seen = self.sample(sample_id)
+        seen = self.sample(sample_id, light=kind != "chosen")
         payload = with_mask(self._blobs, seen, kind, plain_json(payload))
         check_images(self._blobs, seen, payload)
         with self._database.write() as connection:

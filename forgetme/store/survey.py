@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Select, func, select
 
@@ -24,6 +25,8 @@ class ScoreLine:
     d: float | None  # Entangled-D of the picked try
     s: float | None  # Entangled-S of the picked try
     clip: float | None  # of the chosen proposal, else of the best one
+    image_sha: str | None
+    lineage: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Survey:
             select(
                 columns.id, columns.concept, columns.state, columns.low,
                 columns.score_d, columns.score_s, columns.clip_score,
+                columns.image_sha, columns.lineage,
             )
             .where(columns.twin_of.is_(None))
             .order_by(columns.seq)

@@ -35,29 +35,51 @@ DATA = {
         "diffusers UNet2DConditionModel, CLIPTextModel",
         "the same",
     ),
+    "clipaway_alpha": (
+        "clipaway/alphaclip.safetensors",
+        "AlphaCLIP on the ranker's tower",
+        "crops of drawn scenes, the ranker's embeddings of their layers",
+    ),
+    "clipaway_mapping": (
+        "clipaway/mapping.safetensors",
+        "CLIPAway's mapping network",
+        "the same crops",
+    ),
+    "clipaway_adapter": (
+        "clipaway/ip-adapter.safetensors",
+        "IP-Adapter for the bundled U-Net",
+        "the same crops",
+    ),
 }
 TAIL = """
 Drawn scenes are rendered by `forgetme.scenes`; those trained on have seeds from 10,000,000, those
 measured on are far below. COCO photos and CIFAR-10 pictures are not part of this project.
 Train again: `python -m forgetme tiny train segmenter --photos FOLDER` (then `ranker`, `filler`,
-`diffusion`). Measure again: `python -m forgetme tiny check`.
+`diffusion`, `clipaway`: the last one builds on the ranker and the diffusion model that are there).
+Measure again: `python -m forgetme tiny check`.
 """
 
 
-def record_training(out: Path, work: Path, parts: dict[str, int]) -> None:
+def record_training(
+    out: Path, work: Path, parts: dict[str, int], start: Path | None = None
+) -> None:
     """Adds what was just trained to `training.json`.
 
     Args:
         out: the folder of bundled weights.
         work: where the runs lie, each with its `run.json`.
         parts: number of parameters of each part trained; a part's run has its name.
+        start: folder of the weights that the run began with; their own record is kept in its.
     """
     path = out / "training.json"
     record = json.loads(path.read_text()) if path.exists() else {}
+    before = {} if start is None else json.loads((start / path.name).read_text())
     for part, parameters in parts.items():
         run = json.loads((work / part / "run.json").read_text())
         today = date.today().isoformat()
         record[part] = {"parameters": parameters, "date": today, **run}
+        if part in before:
+            record[part]["start"] = before[part]
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -86,11 +108,18 @@ def render(out: Path) -> str:
     training = json.loads((out / "training.json").read_text())
     text = HEAD
     for part, (file, kind, data) in DATA.items():
+        if part not in training:
+            continue
         run = training[part]
         settings = run["settings"]
         size = f"{run['parameters'] / 1e6:.1f} M"
-        text += f"| `{file}` | {kind} | {size} | {data} | {run['step']} | {settings['batch']} | "
-        text += f"{settings['seed']} | {run['seconds'] / 60:.0f} |\n"
+        runs = [run]
+        while "start" in runs[-1]:
+            runs.append(runs[-1]["start"])
+        steps = " + ".join(str(one["step"]) for one in reversed(runs))
+        minutes = sum(one["seconds"] for one in runs) / 60
+        text += f"| `{file}` | {kind} | {size} | {data} | {steps} | {settings['batch']} | "
+        text += f"{settings['seed']} | {minutes:.0f} |\n"
     text += TAIL + "\n## What they reach\n\n"
     return text + tables(json.loads((out / "card.json").read_text()))
 

@@ -23,6 +23,7 @@ class Model(str, Enum):
     ranker = "ranker"
     filler = "filler"
     diffusion = "diffusion"
+    clipaway = "clipaway"
 
 
 @app.command()
@@ -40,6 +41,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, data and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     scenes: Annotated[int | None, typer.Option(help="Scenes rendered to train on.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of weights to begin with (segmenter); none = fresh ones."),
+    ] = None,
 ) -> None:
     """Train one bundled model; a stopped run goes on from its last checkpoint in WORK."""
     import importlib
@@ -53,8 +58,15 @@ def train(
     if steps is not None:
         settings = replace(settings, steps=steps)
     more = {} if scenes is None else {"scenes": scenes}
+    if start is not None:
+        if model is not Model.segmenter:
+            raise typer.BadParameter(
+                f"only the segmenter starts from earlier weights, not {model.value}; "
+                "leave --start out"
+            )
+        more["start"] = start
     parts = module.train(out, work, photos=photos, settings=settings, minutes=minutes, **more)
-    record_training(out, work, parts)
+    record_training(out, work, parts, start)
     typer.echo(json.dumps({"weights": str(out), "parameters": parts}))
 
 

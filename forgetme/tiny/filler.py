@@ -13,11 +13,11 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=2200, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
+SETTINGS = TrainSettings(steps=1100, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
 SIZE = 256
 DETAIL = 64  # channels at a quarter of the size
-WIDTH = 128  # channels at an eighth
-BLOCKS = 5
+WIDTH = 160  # channels at an eighth
+BLOCKS = 6
 
 
 def unit(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -71,18 +71,19 @@ class Block(nn.Module):
 class Filler(nn.Module):
     """The bundled LaMa: `(image, mask) -> image`, with big-lama's signature.
 
-    A pyramid of averages over the known pixels gives the first guess; the network adds the rest.
+    Two pyramids of averages over the known pixels, of squares and of pieces of rows, give the first
+    guesses; the network mixes them and adds the rest.
     """
 
     def __init__(self) -> None:
         """Builds the network with fresh weights."""
         super().__init__()
-        self.stem = unit(7 * 16, DETAIL, 3)
+        self.stem = unit(10 * 16, DETAIL, 3)
         self.down = unit(DETAIL, WIDTH, 3, 2)
         self.blocks = nn.Sequential(*[Block(WIDTH) for _ in range(BLOCKS)])
         self.up = unit(WIDTH, DETAIL, 3)
         self.merge = unit(2 * DETAIL, DETAIL, 3)
-        self.head = nn.Conv2d(DETAIL, 3 * 16, 3, padding=1)
+        self.head = nn.Conv2d(DETAIL, 4 * 16, 3, padding=1)  # colour, and how level it is here
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -98,30 +99,36 @@ class Filler(nn.Module):
         """
         hole = mask.to(image.dtype)
         known = image * (1 - hole)
-        guess = self.smooth(known, 1 - hole)
-        base = known + guess * hole
-        packed = F.pixel_unshuffle(torch.cat([base * 2 - 1, known * 2 - 1, hole], 1), 4)
-        fine = self.stem(packed)
+        blob = self.guess(known, 1 - hole, True)
+        level = self.guess(known, 1 - hole, False)
+        shown = known * 2 - 1
+        seen = torch.cat([shown + blob * hole * 2, shown + level * hole * 2, shown, hole], 1)
+        fine = self.stem(F.pixel_unshuffle(seen, 4))
         deep = self.blocks(self.down(fine))
         deep = F.interpolate(deep, scale_factor=2.0, mode="nearest")
-        change = self.head(self.merge(torch.cat([self.up(deep), fine], 1)))
-        painted = base + F.pixel_shuffle(change.to(image.dtype), 4)
+        change = F.pixel_shuffle(self.head(self.merge(torch.cat([self.up(deep), fine], 1))), 4)
+        change = change.to(image.dtype)
+        share = torch.sigmoid(change[:, 3:] + 1.0)
+        painted = level * share + blob * (1 - share) + change[:, :3]
         return known + painted * hole
 
-    def smooth(self, known: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Averages of the known pixels, each hole pixel from the finest level that reaches it."""
-        size = (known.shape[2], known.shape[3])
-        mean = known.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1.0)
-        guess = mean.expand_as(known)
-        for level in range(6, 1, -1):
-            cell = 1 << level
-            if min(size) >= cell:
-                colour = F.avg_pool2d(known, cell, ceil_mode=True, count_include_pad=False)
-                share = F.avg_pool2d(weight, cell, ceil_mode=True, count_include_pad=False)
-                colour = F.interpolate(colour, size=size, mode="bilinear", align_corners=False)
-                share = F.interpolate(share, size=size, mode="bilinear", align_corners=False)
-                trust = (share * 4).clamp(max=1.0)
-                guess = guess * (1 - trust) + colour / share.clamp(min=1e-3) * trust
+    def guess(self, known: torch.Tensor, weight: torch.Tensor, tall: bool) -> torch.Tensor:
+        """Averages of the known pixels, each hole pixel from the finest cell that reaches it.
+
+        Cells are squares, or with `tall` off pieces of one row: skies, shores and walls lie level.
+        """
+        cell = [2 if tall else 1, 2]
+        colours, shares = [known], [weight]
+        for _ in range(8):  # cells of up to 256 pixels
+            colours.append(F.avg_pool2d(colours[-1], cell, ceil_mode=True, count_include_pad=False))
+            shares.append(F.avg_pool2d(shares[-1], cell, ceil_mode=True, count_include_pad=False))
+        guess = known.sum((2, 3), keepdim=True) / weight.sum((2, 3), keepdim=True).clamp(min=1.0)
+        for level in range(8, -1, -1):
+            colour, share = colours[level], shares[level]
+            size = [colour.shape[2], colour.shape[3]]
+            guess = F.interpolate(guess, size=size, mode="bilinear", align_corners=False)
+            trust = (share * 4).clamp(max=1.0)
+            guess = guess * (1 - trust) + colour / share.clamp(min=1e-3) * trust
         return guess
 
 
@@ -224,12 +231,14 @@ def train(
         truth = image * (1 - hole) + truth * hole
         with autocast(settings.device):
             painted = model(image, hole)
-        area = 3 * hole.sum()
-        plain = ((painted - truth).abs() * hole).sum() / area
-        square = (((painted - truth) ** 2) * hole).sum() / area
-        edges = sum(((painted.diff(dim=d) - truth.diff(dim=d)).abs()).sum() / area for d in (2, 3))
-        loss = plain + 4 * square + 0.5 * edges
-        return loss, {"rmse": round(square.item() ** 0.5, 4)}
+        area = 3 * hole.sum((1, 2, 3))  # of each picture, in values
+        plain = ((painted - truth).abs() * hole).sum((1, 2, 3)) / area
+        rmse = ((((painted - truth) ** 2) * hole).sum((1, 2, 3)) / area + 1e-6).sqrt()
+        edges = sum(
+            (painted.diff(dim=d) - truth.diff(dim=d)).abs().sum((1, 2, 3)) / area for d in (2, 3)
+        )
+        loss = (plain + 2 * rmse + 0.25 * edges).mean()
+        return loss, {"rmse": round(rmse.mean().item(), 4)}
 
     trained = fit(model, loss_fn, settings, work / "filler", minutes=minutes)
     out.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from forgetme.sam import build_sam, mask_logits
+from forgetme.sam import build_sam, mask_logits, read_own
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
@@ -40,6 +40,10 @@ CONFIG = {
     "stability_score_thresh": 0.0,
     "box_nms_thresh": 0.8,
     "mask_nms_thresh": 0.85,
+    "merge_thresh": 0.75,
+    "second_look": True,
+    "snap_radius": 16,
+    "snap_smooth": 1e-5,
     "min_mask_region_area": 12,
 }
 
@@ -242,6 +246,7 @@ def train(
     settings: TrainSettings = SETTINGS,
     minutes: float | None = None,
     scenes: int = 5000,
+    start: Path | None = None,
 ) -> dict[str, int]:
     """Trains the segmenter and writes `segmenter.safetensors` and `segmenter.json` to `out`.
 
@@ -255,6 +260,7 @@ def train(
         settings: the schedule.
         minutes: stop early after this long; call again to go on.
         scenes: size of the scene bank.
+        start: folder of earlier weights to begin with; None = fresh ones.
 
     Returns:
         Number of parameters by part.
@@ -263,7 +269,7 @@ def train(
     real = [p for p in read_photos(photos / "coco_train") if p.mask.sum() > 300] if photos else []
     pictures = Pictures(bank, real)
     torch.manual_seed(settings.seed)
-    sam = build_sam(CONFIG)
+    sam = build_sam(CONFIG) if start is None else read_own(start)[0]
     device = settings.device
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:

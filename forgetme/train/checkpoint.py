@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from forgetme.errors import ForgetmeError
+from forgetme.train.disk import writing
 
 NAME = "checkpoint.safetensors"
 
 
 def save(
-    folder: Path, step: int, chosen: dict[str, torch.nn.Parameter], optimizer: torch.optim.Adam
+    folder: Path,
+    step: int,
+    chosen: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Adam,
+    scaler: torch.amp.GradScaler,
 ) -> None:
     """Writes the state after `step` steps.
 
@@ -22,6 +29,10 @@ def save(
         step: steps done.
         chosen: trained parameters by name.
         optimizer: over exactly these, in this order.
+        scaler: of the loss; has a state with "fp16" only.
+
+    Raises:
+        OSError, SafetensorError: it cannot be written; the one before is untouched.
     """
     tensors = {}
     for name, parameter in chosen.items():
@@ -29,27 +40,32 @@ def save(
         for moment, value in optimizer.state[parameter].items():
             tensors[f"{moment}/{name}"] = value.detach()
     tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    path = folder / NAME
-    save_file(tensors, path.with_suffix(".tmp"), metadata={"step": str(step)})
-    os.replace(path.with_suffix(".tmp"), path)
+    words = {"step": str(step), "scaler": json.dumps(scaler.state_dict())}
+    with writing(folder / NAME) as new:
+        save_file(tensors, new, metadata=words)
 
 
-def load(folder: Path, chosen: dict[str, torch.nn.Parameter], optimizer: torch.optim.Adam) -> int:
+def load(
+    folder: Path,
+    chosen: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Adam,
+    scaler: torch.amp.GradScaler,
+) -> int:
     """Brings back what `save` wrote; returns the steps done, 0 where there is no checkpoint.
 
     Raises:
-        ValueError: the checkpoint is of other weights.
+        ForgetmeError: the checkpoint is damaged, or of other weights.
     """
     path = folder / NAME
     if not path.is_file():
         return 0
-    tensors = load_file(path)
-    wanted = {f"weight/{name}" for name in chosen}
-    found = {name for name in tensors if name.startswith("weight/")}
+    tensors, words = _read(path)
+    wanted = {f"weight/{name}": parameter.shape for name, parameter in chosen.items()}
+    found = {name: t.shape for name, t in tensors.items() if name.startswith("weight/")}
     if found != wanted:
-        raise ValueError(
-            f"{path} holds {len(found)} trained weights, this run has {len(wanted)}: it is of "
-            "other settings; take another --out folder"
+        raise ForgetmeError(
+            f"{path} holds {len(found)} trained weights that are not the {len(wanted)} of this "
+            "run: it is of another model or other settings; take another --out folder"
         )
     for name, parameter in chosen.items():
         parameter.data.copy_(tensors[f"weight/{name}"])
@@ -61,5 +77,32 @@ def load(folder: Path, chosen: dict[str, torch.nn.Parameter], optimizer: torch.o
         if state:
             device = {m: "cpu" if m == "step" else parameter.device for m in state}
             optimizer.state[parameter] = {m: v.to(device[m]) for m, v in state.items()}
-    with safe_open(path, "pt") as file:
-        return int(file.metadata()["step"])
+    if scaler.is_enabled():
+        scaler.load_state_dict(json.loads(words["scaler"]))
+    return int(words["step"])
+
+
+def steps(folder: Path) -> int:
+    """Returns the steps that are saved, 0 where there is no checkpoint.
+
+    Raises:
+        ForgetmeError: the checkpoint is damaged.
+    """
+    path = folder / NAME
+    return int(_read(path, [])[1]["step"]) if path.is_file() else 0
+
+
+def _read(
+    path: Path, names: list[str] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Reads these tensors, or all, and the words beside them."""
+    try:
+        with safe_open(path, "pt") as file:
+            names = list(file.keys()) if names is None else names
+            words = file.metadata()
+            return {name: file.get_tensor(name) for name in names}, {"step": words["step"], **words}
+    except (SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ForgetmeError(
+            f"{path} is damaged ({error}); bring it back from a backup, or delete it and begin "
+            "again from the first step with --resume"
+        ) from error

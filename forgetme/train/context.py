@@ -30,6 +30,7 @@ class Context:
     ) -> None:
         """Args: the pipeline before its U-Net is changed, method and settings."""
         self._pipe = pipe
+        self.unet = pipe.unet  # being trained; the loop puts it behind all processes
         self._lora = settings.trains == "lora"
         self._texts: dict[str, torch.Tensor] = {}
         self.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
@@ -67,7 +68,7 @@ class Context:
 
     def student(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """The prediction of the model being trained, float32."""
-        return self._call(self._pipe.unet, z_t, t, prompts)
+        return self._call(self.unet, z_t, t, prompts)
 
     @torch.no_grad()
     def teacher(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:

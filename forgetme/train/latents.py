@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from forgetme.images import read_image
 from forgetme.train.data import Item, square
+from forgetme.train.disk import writing
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
+log = logging.getLogger(__name__)
 
 CHUNK = 8  # pictures at a time
 DRAW_STEPS = 25
@@ -42,8 +47,9 @@ def layer_latents(
 ) -> torch.Tensor:
     """Latents of one layer of all items, at the model's own size; kept in `cache` under a key."""
     path = cache / f"{layer}-{key}.safetensors"
-    if path.is_file():
-        return load_file(path)["z"]
+    kept = _read(path)
+    if kept is not None:
+        return kept
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     z = encode(pipe, [square(read_image(getattr(item, layer)), side) for item in items])
     return _kept(path, z)
@@ -67,8 +73,9 @@ def retain_set(
     if not prompts:
         return torch.zeros(0), []
     path = cache / f"retain-{settings.seed}-{len(prompts)}.safetensors"
-    if path.is_file():
-        return load_file(path)["z"], prompts
+    kept = _read(path)
+    if kept is not None:
+        return kept, prompts
     parts = []
     for start in range(0, len(prompts), CHUNK):
         some = prompts[start : start + CHUNK]
@@ -88,10 +95,20 @@ def retain_set(
     return _kept(path, z), prompts
 
 
+def _read(path: Path) -> torch.Tensor | None:
+    """Reads kept latents; None where there are none, or where they are damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return load_file(path)["z"]
+    except (SafetensorError, OSError, KeyError) as error:
+        log.warning("%s is damaged (%s); made again", path, error)
+        return None
+
+
 def _kept(path: Path, z: torch.Tensor) -> torch.Tensor:
     """Writes latents and gives them in the layout in which they will be read again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     z = z.contiguous()  # another layout would round differently
-    save_file({"z": z}, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    with writing(path) as new:
+        save_file({"z": z}, new)
     return z

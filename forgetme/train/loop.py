@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import logging
+import contextlib
+import math
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,22 +15,25 @@ import torch
 from forgetme import __version__
 from forgetme.errors import ForgetmeError
 from forgetme.train import checkpoint
+from forgetme.train.base import notes_of
+from forgetme.train.batches import Latents, draw_batch, make_latents
 from forgetme.train.context import Context
 from forgetme.train.data import Item, fingerprint
-from forgetme.train.latents import layer_latents, retain_set
-from forgetme.train.method import Batch, Method
+from forgetme.train.disk import plain_words
+from forgetme.train.folder import RunFolder
+from forgetme.train.method import Method
 from forgetme.train.methods import method_of
 from forgetme.train.params import choose
-from forgetme.train.patch import Patch, write_delta, write_lora
+from forgetme.train.patch import Patch, read_patch, write_delta, write_lora
 from forgetme.train.probe import Probe
+from forgetme.train.processes import any_asked, autocast, halve_frozen, join, rows_of
 from forgetme.train.settings import RunSettings
+from forgetme.train.watch import Probing, Watch
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from diffusers import StableDiffusionPipeline
 
-log = logging.getLogger(__name__)
-
-Probing = Callable[["StableDiffusionPipeline", int], Probe]
 OnStep = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, values
 
 
@@ -44,22 +46,14 @@ class RunResult:
         finished: whether that is all of them.
         patch: the result; of a stopped run, what was reached.
         probes: all probes of this call.
+        main: whether this process wrote the files; of several processes only one does.
     """
 
     step: int
     finished: bool
     patch: Patch
     probes: tuple[Probe, ...]
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Latents on the CPU; an empty tensor where the method needs none."""
-
-    original: torch.Tensor
-    background: torch.Tensor
-    retain: torch.Tensor
-    prompts: list[str]
+    main: bool
 
 
 def check(settings: RunSettings, items: list[Item]) -> Method:
@@ -85,6 +79,12 @@ def check(settings: RunSettings, items: list[Item]) -> Method:
             f"{method.name} needs something that must stay, else it forgets everything: "
             "name concepts with --keep and a number with --retain-pictures"
         )
+    if not (settings.any_prompt or settings.prompt_names_concept):
+        raise ForgetmeError(
+            f"the prompt {settings.target_prompt!r} does not name {settings.concept!r}, so "
+            "something else would be forgotten; put the word in, or say --any-prompt where the "
+            "prompt is a token that means it"
+        )
     return method
 
 
@@ -101,8 +101,9 @@ def train(
 ) -> RunResult:
     """Makes a pipeline forget a concept, and writes the patch to `out / "patch"`.
 
-    A run that was stopped goes on from `out` to the same weights as an uninterrupted one: the
-    randomness of step *i* depends on the seed and *i* alone.
+    A run that was stopped or killed goes on from `out` to the same weights as an uninterrupted
+    one: the randomness of step *i* depends on the seed and *i* alone. Started by
+    `accelerate launch` or `torchrun`, all processes share each batch and one of them writes.
 
     Args:
         pipe: the pipeline; its U-Net is changed in place.
@@ -112,158 +113,129 @@ def train(
         base: name of the base model, recorded.
         probing: scores the pipeline at a step; None = no probes.
         stop: asked after every step; true ends the run there, saved.
-        on_step: told of every step.
+        on_step: told of every step, in the process that writes.
 
     Raises:
-        ForgetmeError: the settings do not fit together, or `out` is of another run.
-        FloatingPointError: the loss is not finite; the last checkpoint is intact.
+        ForgetmeError: the settings do not fit together; `out` is of another run or damaged; the
+            loss is no number; no memory is left. The last checkpoint is intact.
+        DiskFullError: no room is left; likewise.
     """
     method = check(settings, items)
-    out.mkdir(parents=True, exist_ok=True)
-    data_key = fingerprint(items) if items else "none"
-    record = {**settings.record(), "base": base, "data": data_key}
-    _claim(out, record)
-    pipe.set_progress_bar_config(disable=True)
-    data = _data(pipe, method, items, settings, out, data_key)
-    first_probe = [] if probing is None or (out / checkpoint.NAME).is_file() else [probing(pipe, 0)]
+    key = fingerprint(items) if items else "none"
+    run = RunFolder(out, {**settings.record(), "base": base, "data": key, "pictures": len(items)})
+    with plain_words(out, settings):
+        accelerator = join(pipe, settings)
+        accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
+        watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
+        watch.begin(checkpoint.steps(out), len(items))
+        with accelerator.main_process_first():  # the others read what it has made
+            data = make_latents(pipe, method, items, settings, out / "latents", key)
+        watch.probe(0)
+        notes = notes_of(pipe.unet)
+        state = _state(pipe, method, settings, data, accelerator)
+        before = {n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n}
+        done = checkpoint.load(out, state.chosen, state.optimizer, state.scaler)
+        last = done >= settings.steps
+        while not last:
+            values = _step(state, done, watch)
+            done += 1
+            watch.step(done, values)
+            if watch.main:
+                on_step(done, settings.steps, values)
+            last = done == settings.steps or any_asked(accelerator, stop())
+            if watch.main and (last or (settings.save_every and done % settings.save_every == 0)):
+                checkpoint.save(out, done, state.chosen, state.optimizer, state.scaler)
+            if settings.probe_every and done % settings.probe_every == 0:
+                watch.probe(done)
+        watch.probe(done)  # unless that was the last step's
+        if watch.main:
+            made = {**run.record, **_versions(), "steps_done": done, "base_notes": notes}
+            made["probe"] = watch.last_probe()
+            if settings.trains == "lora":
+                write_lora(out / "patch", pipe.unet, made)
+            else:
+                write_delta(out / "patch", before, state.chosen, made)
+        accelerator.wait_for_everyone()
+    return RunResult(done, done >= settings.steps, read_patch(out), tuple(watch.probes), watch.main)
+
+
+@dataclass(frozen=True)
+class _State:
+    """What every step works with."""
+
+    accelerator: Accelerator
+    context: Context
+    method: Method
+    settings: RunSettings
+    data: Latents
+    chosen: dict[str, torch.nn.Parameter]
+    optimizer: torch.optim.Adam
+    scaler: torch.amp.GradScaler  # of the loss; it does something with "fp16" only
+
+
+def _state(
+    pipe: StableDiffusionPipeline,
+    method: Method,
+    settings: RunSettings,
+    data: Latents,
+    accelerator: Accelerator,
+) -> _State:
+    """Freezes the model but for the weights that move, and puts it behind all processes."""
     context = Context(pipe, method, settings)  # copies the teacher: before anything changes
     chosen = choose(pipe.unet, settings)
-    before = {} if settings.trains == "lora" else {n: p.detach().clone() for n, p in chosen.items()}
+    halve_frozen(pipe.unet, settings)
     if settings.gradient_checkpointing:
         pipe.unet.enable_gradient_checkpointing()
     optimizer = torch.optim.Adam(chosen.values(), lr=settings.lr)
-    first = checkpoint.load(out, chosen, optimizer)
-    probes, step, started = list(first_probe), first, time.monotonic()
-    for one in first_probe:
-        _write(out, {"step": 0, "probe": one.record()})
-    for step in range(first, settings.steps):
-        values = _step(context, method, settings, data, optimizer, chosen, step)
-        done = step + 1
-        _write(out, {"step": done, "seconds": round(time.monotonic() - started, 2), **values})
-        on_step(done, settings.steps, values)
-        last = done == settings.steps or stop()
-        if last or (settings.save_every and done % settings.save_every == 0):
-            checkpoint.save(out, done, chosen, optimizer)
-        if probing and (last or (settings.probe_every and done % settings.probe_every == 0)):
-            probes.append(_probe(pipe, probing, done))
-            _write(out, {"step": done, "probe": probes[-1].record()})
-        if last:
-            break
-    done = min(step + 1, settings.steps) if first < settings.steps else first
-    made = {
-        **record,
-        "steps_done": done,
+    scaler = torch.amp.GradScaler(pipe.device.type, enabled=settings.precision == "fp16")
+    context.unet = accelerator.prepare(pipe.unet)
+    return _State(accelerator, context, method, settings, data, chosen, optimizer, scaler)
+
+
+def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
+    """One optimizer step; returns the loss and its terms, means over batches and processes."""
+    accelerator, settings, chosen = state.accelerator, state.settings, state.chosen
+    device = next(iter(chosen.values())).device
+    share = rows_of(accelerator, settings.batch)
+    values: dict[str, float] = {}
+    state.optimizer.zero_grad()
+    for part in range(settings.accumulate):
+        seed = (settings.seed * 1_000_003 + step) * 64 + part
+        torch.manual_seed(seed)
+        batch = draw_batch(state.data, settings, seed, device, state.context, share)
+        with _only_last(state, part):
+            with autocast(device, settings):
+                terms = state.method.loss(state.context, batch)
+                loss = sum(terms.values())
+            named = {"loss": loss, **terms}
+            told = torch.stack([value.detach().float() for value in named.values()])
+            told = accelerator.reduce(told, "mean").tolist()
+            if not math.isfinite(told[0]):
+                raise watch.diverged(step, "loss", told[0])
+            state.scaler.scale(loss / settings.accumulate).backward()
+        for name, value in zip(named, told, strict=True):
+            values[name] = values.get(name, 0.0) + value / settings.accumulate
+    state.scaler.unscale_(state.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(chosen.values(), settings.clip or math.inf).item()
+    if not math.isfinite(norm) and not state.scaler.is_enabled():  # else: this step is left out
+        raise watch.diverged(step, "gradient", norm)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    return {name: round(value, 6) for name, value in values.items()}
+
+
+def _only_last(state: _State, part: int) -> contextlib.AbstractContextManager[None]:
+    """Gradients are averaged over the processes once a step, with the last of its batches."""
+    if part + 1 == state.settings.accumulate:
+        return contextlib.nullcontext()
+    return state.accelerator.no_sync(state.context.unet)
+
+
+def _versions() -> dict[str, Any]:
+    return {
         "versions": {
             "forgetme": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
-        },
-        "probe": probes[-1].record() if probes else None,
+        }
     }
-    if settings.trains == "lora":
-        patch = write_lora(out / "patch", pipe.unet, made)
-    else:
-        patch = write_delta(out / "patch", before, chosen, made)
-    return RunResult(done, done == settings.steps, patch, tuple(probes))
-
-
-def _step(
-    context: Context,
-    method: Method,
-    settings: RunSettings,
-    data: _Data,
-    optimizer: torch.optim.Adam,
-    chosen: dict[str, torch.nn.Parameter],
-    step: int,
-) -> dict[str, float]:
-    """One optimizer step; returns the loss and its terms, means over the accumulated batches."""
-    device = next(iter(chosen.values())).device
-    values: dict[str, float] = {}
-    optimizer.zero_grad()
-    for part in range(settings.accumulate):
-        seed = (settings.seed * 1_000_003 + step) * 64 + part
-        torch.manual_seed(seed)
-        batch = _batch(data, settings, seed, device, context)
-        with torch.autocast(device.type, torch.bfloat16, settings.precision == "bf16"):
-            terms = method.loss(context, batch)
-            loss = sum(terms.values())
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the rate")
-        (loss / settings.accumulate).backward()
-        for name, value in {"loss": loss, **terms}.items():
-            values[name] = values.get(name, 0.0) + value.item() / settings.accumulate
-    if settings.clip:
-        torch.nn.utils.clip_grad_norm_(chosen.values(), settings.clip)
-    optimizer.step()
-    return {name: round(value, 6) for name, value in values.items()}
-
-
-def _batch(
-    data: _Data, settings: RunSettings, seed: int, device: torch.device, context: Context
-) -> Batch:
-    """Draws one batch; everything in it depends on the seed alone."""
-    generator = torch.Generator().manual_seed(seed)
-    size, times = settings.batch, context.scheduler.config.num_train_timesteps
-
-    def pick(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        return z[rows].to(device) if len(z) else None
-
-    count = max(len(data.original), len(data.background), 1)
-    rows = torch.randint(count, (size,), generator=generator)
-    retain_rows = torch.randint(max(1, len(data.retain)), (size,), generator=generator)
-    t, retain_t = torch.randint(times, (2, size), generator=generator).to(device)
-    eps, retain_eps = torch.randn((2, size, *context.latent_shape), generator=generator).to(device)
-    return Batch(
-        original=pick(data.original, rows),
-        background=pick(data.background, rows),
-        t=t,
-        eps=eps,
-        retain=pick(data.retain, retain_rows),
-        retain_prompts=[data.prompts[int(i)] for i in retain_rows] if data.prompts else [],
-        retain_t=retain_t,
-        retain_eps=retain_eps,
-        generator=generator,
-    )
-
-
-def _data(
-    pipe: StableDiffusionPipeline,
-    method: Method,
-    items: list[Item],
-    settings: RunSettings,
-    out: Path,
-    key: str,
-) -> _Data:
-    none = torch.zeros(0)
-    cache = out / "latents"
-    original = background = none
-    if "original" in method.needs:
-        original = layer_latents(pipe, items, "original", cache, key)
-    if "background" in method.needs:
-        background = layer_latents(pipe, items, "background", cache, key)
-    return _Data(original, background, *retain_set(pipe, settings, cache))
-
-
-def _probe(pipe: StableDiffusionPipeline, probing: Probing, step: int) -> Probe:
-    pipe.unet.eval()
-    with torch.random.fork_rng(devices=[]):
-        return probing(pipe, step)
-
-
-def _claim(out: Path, record: dict[str, Any]) -> None:
-    """Marks a folder as this run's; a folder of another run is refused."""
-    path = out / "run.json"
-    record = json.loads(json.dumps(record))
-    if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        other = [key for key in record if known.get(key) != record[key] and key != "steps"]
-        if other:
-            raise ForgetmeError(
-                f"{out} holds a run with other {', '.join(other)}; name another --out folder"
-            )
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _write(out: Path, row: dict[str, Any]) -> None:
-    with (out / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

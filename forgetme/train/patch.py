@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from forgetme.errors import ForgetmeError, MissingModelError
+from forgetme.train.base import is_same, own_weights
+from forgetme.train.disk import replacing
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
+
+log = logging.getLogger(__name__)
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that load_lora_weights looks for
 DELTA_FILE = "patch.safetensors"
@@ -55,14 +61,29 @@ def read_patch(folder: str | Path) -> Patch:
 
     Raises:
         MissingModelError: there is no patch.
+        ForgetmeError: its record is damaged.
     """
     folder = Path(folder)
     for place in (folder, folder / "patch"):
         if (place / RECORD).is_file():
-            return Patch(place, json.loads((place / RECORD).read_text(encoding="utf-8")))
+            return Patch(place, _record(place / RECORD))
     raise MissingModelError(
         f"{folder} holds no {RECORD}; make one with: python -m forgetme train METHOD … --out RUN"
     )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = dict(json.loads(path.read_text(encoding="utf-8")))
+        missing = [key for key in ("method", "trains", "base") if key not in record]
+    except (ValueError, TypeError) as error:
+        raise ForgetmeError(
+            f"{path} is damaged ({error}); bring it back from a backup, or write the patch again "
+            "with: python -m forgetme train METHOD … --resume"
+        ) from error
+    if missing:
+        raise ForgetmeError(f"{path} is not the record of a patch: it has no {missing[0]}")
+    return record
 
 
 def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> Patch:
@@ -73,9 +94,10 @@ def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> P
 
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
     layers = {name: value.float().cpu().contiguous() for name, value in layers.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)
-    return _write_record(folder, record)
+    with replacing(folder) as new:
+        StableDiffusionPipeline.save_lora_weights(new, unet_lora_layers=layers)
+        _write_record(new, record)
+    return Patch(folder, record)
 
 
 def write_delta(
@@ -90,14 +112,14 @@ def write_delta(
         for name, value in before.items()
     }
     changed = {name: value for name, value in changed.items() if value.any()}
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(changed, folder / DELTA_FILE)
-    return _write_record(folder, record)
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> Patch:
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with replacing(folder) as new:
+        save_file(changed, new / DELTA_FILE)
+        _write_record(new, record)
     return Patch(folder, record)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 class Wardrobe:
@@ -134,12 +156,11 @@ class Wardrobe:
         """
         if not 0 <= scale <= 1:
             raise ValueError(f"scale must be between 0 and 1, got {scale}")
-        if patch.is_lora:
-            if patch.name not in self._loaded:
-                self._pipe.load_lora_weights(patch.folder, adapter_name=patch.name)
-                self._loaded.add(patch.name)
-        else:
+        if patch.name not in self._worn:
             self._check(patch)
+        if patch.is_lora and patch.name not in self._loaded:
+            self._pipe.load_lora_weights(patch.folder, adapter_name=patch.name)
+            self._loaded.add(patch.name)
         self._worn[patch.name] = (patch, scale)
         self._refresh()
 
@@ -157,17 +178,25 @@ class Wardrobe:
         self._refresh()
 
     def _check(self, patch: Patch) -> None:
-        parameters = _parameters(self._pipe)
-        for name, value in load_file(patch.folder / DELTA_FILE).items():
-            if name not in parameters or parameters[name].shape != value.shape:
+        """Refuses a patch whose layers this model lacks; warns where its weights are others."""
+        weights = own_weights(self._pipe.unet)
+        for name, shape in _shapes(patch).items():
+            if name not in weights or tuple(weights[name].shape[: len(shape)]) != shape:
                 raise ForgetmeError(
-                    f"{patch.folder} changes {name} {tuple(value.shape)}, which this model does "
-                    f"not have; it was made for {patch.record['base']}"
+                    f"{patch.folder} changes {name} {shape}, which this model does not have; it "
+                    f"was made for {patch.record['base'] or 'another model'}: open that one"
                 )
+        if not self._worn and not is_same(self._pipe.unet, patch.record.get("base_notes", {})):
+            log.warning(
+                "%s was made for %s; this model has other weights, so what is forgotten here was "
+                "not measured",
+                patch.folder,
+                patch.record["base"] or "another model",
+            )
 
     @torch.no_grad()
     def _refresh(self) -> None:
-        parameters = _parameters(self._pipe)
+        parameters = own_weights(self._pipe.unet)
         for name, value in self._before.items():
             parameters[name].copy_(value)
         self._before = {}
@@ -183,10 +212,26 @@ class Wardrobe:
             self._pipe.set_adapters(list(adapters), list(adapters.values()))
 
 
-def _parameters(pipe: StableDiffusionPipeline) -> dict[str, torch.nn.Parameter]:
-    """The U-Net's own weights by their names without adapters."""
-    return {
-        name.replace(".base_layer.", "."): parameter
-        for name, parameter in pipe.unet.named_parameters()
-        if "lora_" not in name
-    }
+def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights that a patch changes, by the names in the U-Net.
+
+    Raises:
+        ForgetmeError: the file is missing or damaged.
+    """
+    path = patch.folder / (LORA_FILE if patch.is_lora else DELTA_FILE)
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ForgetmeError(
+            f"{path} cannot be read ({error}); bring it back from a backup, or write the patch "
+            "again with: python -m forgetme train METHOD … --resume"
+        ) from error
+    if not patch.is_lora:
+        return shapes
+    ends: dict[str, dict[bool, int]] = {}
+    for name, shape in shapes.items():
+        layer, _, end = name.removeprefix("unet.").rpartition(".lora")
+        down = end in (".down.weight", "_A.weight")  # (rank, in); the other one is (out, rank)
+        ends.setdefault(f"{layer}.weight", {})[down] = shape[1 if down else 0]
+    return {name: (sides[False], sides[True]) for name, sides in ends.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from forgetme.concept import plain
+
 Trains = Literal["lora", "kv", "cross-attention", "no-cross-attention", "full"]
-Precision = Literal["no", "bf16"]
+Precision = Literal["no", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -17,16 +20,18 @@ class RunSettings:
         method: name of a method.
         concept: what is to be forgotten.
         prompt: the prompt that is made to forget; "" = "a photo of a {concept}".
+        any_prompt: let the prompt not name the concept, as a learned token such as "<sks>" does.
         keep: concepts that must stay, the nearest first; probes watch them.
         retain_pictures: pictures of `keep` that the unchanged model draws, to train on.
         anchor: the prompt that takes its place, where the method wants one; "" = the empty one.
         trains: which weights move, see `params.SELECTIONS`.
         steps: optimizer steps.
         lr: learning rate of Adam, constant.
-        batch: pictures at a time.
+        batch: pictures at a time, of all processes together where there are several.
         accumulate: batches added up for one step.
         rank: of the LoRA matrices; their scale is 1.
-        precision: "no" is float32; "bf16" is mixed precision, the weights stay float32.
+        precision: "no" is float32; "bf16" and "fp16" are mixed precision, the trained weights
+            stay float32.
         gradient_checkpointing: recompute activations to save memory.
         clip: largest norm of the gradient; 0 = off.
         seed: of the initial LoRA weights, the data's order, times and noise.
@@ -38,6 +43,7 @@ class RunSettings:
     method: str
     concept: str
     prompt: str = ""
+    any_prompt: bool = False
     anchor: str = ""
     keep: tuple[str, ...] = ()
     retain_pictures: int = 0
@@ -70,6 +76,15 @@ class RunSettings:
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ValueError(f"unknown precision {self.precision!r}; known: {known}")
+
+    @property
+    def prompt_names_concept(self) -> bool:
+        """Whether the prompt holds the concept's words, singular or with an s."""
+        words = plain(self.concept).lower()
+        prompt = " ".join(self.target_prompt.replace("_", " ").lower().split())
+        if not words.isascii():
+            return words in prompt  # not every writing parts its words
+        return re.search(rf"(?<!\w){re.escape(words)}(e?s)?(?!\w)", prompt) is not None
 
     @property
     def target_prompt(self) -> str:

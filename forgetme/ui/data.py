@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import lru_cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -67,15 +66,10 @@ def _score(line: ScoreLine, place: dict[str, int]) -> list[Any]:
         line.id,
         place[line.concept],
         STATES.index(line.state),
-        _split_place(line.id),
+        SPLITS.index(split_of(line)),
         int(bool(line.low)),
         *(None if one is None else round(one, DIGITS) for one in (line.d, line.s, line.clip)),
     ]
-
-
-@lru_cache(maxsize=200_000)
-def _split_place(sample_id: str) -> int:
-    return SPLITS.index(split_of(sample_id))
 
 
 def _card(row: SampleRow) -> Json:
@@ -86,6 +80,6 @@ def _card(row: SampleRow) -> Json:
         "mask_sha": row.mask_sha,
         "background_sha": picked and picked["image_sha"],
         "clip": row.clip_score,
-        "split": split_of(row.id),
+        "split": split_of(row),
         "reviewed": row.reviewed,
     }

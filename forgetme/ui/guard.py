@@ -17,23 +17,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UPLOADS = ("/forgetme/api/images", "/forgetme/api/side/uploads")
 MAX_UPLOAD_BYTES = 64 * 2**20
+DATASET_UPLOAD = "/forgetme/api/data/imports/upload"
+MAX_DATASET_BYTES = 4 * 2**30  # streamed to the disk, never held in memory
 MAX_BODY_BYTES = 2**20  # of any other request
 MARK = "x-forgetme"  # a header that only scripts of the same origin can send
 READING = ("GET", "HEAD", "OPTIONS")
 
-# Routes of Gradio that this page has no use for: uploads, proxies, recordings, code generation.
-CLOSED = (
-    "/gradio_api/upload",
-    "/gradio_api/proxy",
-    "/gradio_api/process_recording",
-    "/gradio_api/vibe",
-    "/gradio_api/undo-vibe",
-    "/gradio_api/dev",
-    "/gradio_api/deep_link",
-    "/proxy",
-    "/monitoring",
+# All that the page asks for: our own routes, and those of Gradio that show it. What else Gradio
+# answers (uploads, files and addresses to fetch, proxies, queues, recordings, code generation) is
+# closed, whatever its next version adds.
+OPEN = (
+    "/",
+    "/config",
+    "/theme.css",
+    "/favicon.ico",
+    "/manifest.json",
+    "/robots.txt",
+    "/gradio_api/info",
+    "/gradio_api/app_id",
+    "/login/huggingface",
+    "/login/callback",
 )
+OPEN_BELOW = ("/forgetme/", "/assets/", "/static/", "/gradio_api/heartbeat/")
 
+CORS = b"access-control-"  # Gradio lets pages of other hosts read; here nobody else reads
 POLICY = "content-security-policy"
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -107,9 +114,10 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {key.lower() for key, _ in message["headers"]}
+                theirs = [one for one in message["headers"] if not one[0].startswith(CORS)]
+                present = {key.lower() for key, _ in theirs}
                 message["headers"] = [
-                    *message["headers"],
+                    *theirs,
                     *(
                         (name.encode(), value.encode())
                         for name, value in self.headers.items()
@@ -124,7 +132,7 @@ class Guard:
         host = headers.get("host", "")
         if not self.any_host and not is_loopback(host_of(host)):
             return 421, "host", f"This page answers on this machine only, not as {host!r}."
-        if any(scope["path"].startswith(route) for route in CLOSED):
+        if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
             return 404, "missing", "There is nothing here."
         if scope["method"] not in READING and not same_origin(headers):
             return 403, "origin", "Changes are taken from this page only; reload it and try again."
@@ -133,7 +141,8 @@ class Guard:
 
 def _too_large(path: str, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
     """Refuses a body by its announced length; the server holds the sender to that length."""
-    limit = MAX_UPLOAD_BYTES if path in UPLOADS else MAX_BODY_BYTES
+    limits = dict.fromkeys(UPLOADS, MAX_UPLOAD_BYTES) | {DATASET_UPLOAD: MAX_DATASET_BYTES}
+    limit = limits.get(path, MAX_BODY_BYTES)
     length = headers.get("content-length", "")
     if not length.isdecimal() or "transfer-encoding" in headers:
         return 411, "length", "Send the length of the content first."

@@ -21,6 +21,7 @@ from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.review import Review
 from forgetme.ui import (
     canvas,
+    compare,
     curate,
     data,
     fills,
@@ -36,6 +37,7 @@ from forgetme.ui import (
     signin,
     team,
     trail,
+    train,
     views,
     who,
 )
@@ -56,9 +58,17 @@ STYLES = (
     "inspector.css", "decisions.css", "dialogs.css", "jobs.css", "fills.css", "side.css",
     "curate.css", "dataset.css", "dataset-gallery.css", "dataset-side.css",
     "signin.css", "conflict.css", "team.css",
+    "train.css", "train-run.css",
+    "compare.css", "compare-stage.css", "compare-views.css",
 )  # fmt: skip
 # Each has STATIC/<name>.html and STATIC/<name>.js with `mount`.
-TABS = {"curate": "Curate", "dataset": "Dataset", "team": "Team"}
+TABS = {
+    "curate": "Curate",
+    "dataset": "Dataset",
+    "train": "Train",
+    "compare": "Compare",
+    "team": "Team",
+}
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "sans-serif")
 MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
 
@@ -103,8 +113,9 @@ def build(
     app.include_router(jobs.router(), **ours)
     app.include_router(fills.router(), **ours)
     app.include_router(side.router(), **ours)
-    for topic in (data, trail, publish):
+    for topic in (data, trail, publish, train):
         app.include_router(topic.router(), **ours)
+    app.include_router(compare.router(), **ours)
     app.include_router(pictures.router(), prefix="/forgetme")
     if hub is not None:
         app.include_router(oauth.router(hub))

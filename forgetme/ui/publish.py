@@ -5,15 +5,16 @@ Nothing long runs here: a route writes a job down and answers. A dataset is name
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from forgetme import jobs
-from forgetme.dataset import kept
+from forgetme.dataset import kept, unpacking
 from forgetme.dataset.splits import Shares
 from forgetme.errors import ForgetmeError
 from forgetme.review import Review
@@ -127,6 +128,20 @@ def router() -> APIRouter:
     def take_in(body: Import, review: Lead) -> Json:
         kept.import_path(review.store, body.name)  # there must be one
         return _submit(review, "import", body)
+
+    @routes.post("/imports/upload")
+    async def upload(
+        request: Request,
+        review: Lead,
+        name: Annotated[str, Query(min_length=1, max_length=200)],
+    ) -> Json:
+        unpacking.kind_of(name)
+        with unpacking.incoming(review.store) as (path, file):
+            async for piece in request.stream():
+                await asyncio.to_thread(file.write, piece)
+            await asyncio.to_thread(file.flush)
+            folder = await asyncio.to_thread(unpacking.unpack, review.store, name, path)
+        return (await asyncio.to_thread(_shown, review)) | {"uploaded": folder}
 
     return routes
 

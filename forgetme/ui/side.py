@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -18,12 +19,13 @@ from forgetme.errors import BrokenImageError, ForgetmeError
 from forgetme.images import read_image_with_notes
 from forgetme.review import Review
 from forgetme.store import SampleRow
-from forgetme.ui import views
+from forgetme.ui import views, who
 from forgetme.ui.curate import clock, last_ten, shown
 from forgetme.ui.who import Curator, Viewer, Work
 
 Json = dict[str, Any]
-# Not called sample_id: the foreground's sample is not changed, so nobody needs to hold it.
+# Not called sample_id: the foreground's sample is only read, so nobody needs to hold it. The sample
+# that is made is checked when it turns out to be one that is there already.
 Foreground = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 FAR_PX = 50_000  # no object is moved further
 
@@ -95,7 +97,10 @@ def router() -> APIRouter:
     @routes.post("/{foreground}/save")
     def save(foreground: Foreground, body: Placing, review: Curator, worker: Work) -> Json:
         row, behind, place = _asked(review, foreground, body)
-        made = side.save(review.store, row, behind, place, by=review.by, settings=review.settings)
+        made = side.save(
+            review.store, row, behind, place, by=review.by, settings=review.settings,
+            check_free=partial(who.check_free, review),
+        )  # fmt: skip
         detail = shown(review, worker, made.id)
         return {"sample": detail, "saved": clock(), "last": last_ten(review)}
 

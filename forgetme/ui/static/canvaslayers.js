@@ -10,6 +10,9 @@ export const COLOURS = [
 const DARK = "rgb(10 12 16 / 80%)";
 const FAINT_DARK = "rgb(10 12 16 / 45%)";
 const FAINT_LIGHT = "rgb(255 255 255 / 75%)";
+const LARGER = 2; // drawn layers may be stretched so far, or shrunk, or moved by such a part of the stage
+const SMALLER = 0.6;
+const ASIDE = 0.4;
 const MAX_DENSITY = 2; // device pixels for one of CSS; more cannot be seen on a line
 
 function layer(name) {
@@ -22,6 +25,7 @@ function layer(name) {
 export class Layers {
   constructor(view) {
     this.view = view;
+    this.at = { x: 0, y: 0, scale: 1 }; // of the view when the layers were drawn
     this.tint = layer("tint");
     this.lines = layer("lines");
     this.hint = layer("hint");
@@ -39,12 +43,33 @@ export class Layers {
     }
   }
 
+  /** How the layers lie over the view now: the stretch, and how far they were moved. */
+  get #carry() {
+    const { view, at } = this;
+    const k = view.scale / at.scale;
+    return { k, x: view.x - k * at.x, y: view.y - k * at.y };
+  }
+
+  /** The CSS transform that lays what is drawn where the view is now. */
+  get carried() {
+    const { k, x, y } = this.#carry;
+    return `translate(${x}px, ${y}px) scale(${k})`;
+  }
+
+  /** Whether what is drawn has left the view too far to stand for it. */
+  get drifted() {
+    const { k, x, y } = this.#carry;
+    const { width, height } = this.view.box;
+    const beside = (start, side) => Math.abs(start + (k * side) / 2 - side / 2) > ASIDE * side;
+    return k > LARGER || k < SMALLER || beside(x, width) || beside(y, height);
+  }
+
   /** Lets a context draw in pixels of the image, after wiping it. */
   #begin({ element, context }) {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.globalCompositeOperation = "source-over";
     context.clearRect(0, 0, element.width, element.height);
-    const { scale, x, y } = this.view;
+    const { scale, x, y } = this.at;
     const k = scale * this.density;
     context.setTransform(k, 0, 0, k, x * this.density, y * this.density);
     context.lineJoin = "round";
@@ -63,6 +88,8 @@ export class Layers {
    * `quick` leaves the dark stroke under the proposals out, while the picture moves.
    */
   draw({ mask, proposals, drawn, quick }) {
+    const { x, y, scale } = this.view;
+    this.at = { x, y, scale };
     this.#drawTint(mask, drawn);
     this.#drawLines(mask, proposals, drawn, quick);
   }
@@ -74,7 +101,7 @@ export class Layers {
     context.strokeStyle = this.colour.deep;
     if (mask) {
       this.#inPixels(context, () => {
-        const path = mask.at(this.view.scale);
+        const path = mask.at(this.at.scale);
         context.fill(path, "evenodd");
         context.lineWidth = 1; // the outer half of the pixels on the edge
         context.stroke(path);
@@ -100,8 +127,8 @@ export class Layers {
 
   #line(context, outline, style, px) {
     context.strokeStyle = style;
-    context.lineWidth = px / this.view.scale;
-    context.stroke(outline.at(this.view.scale));
+    context.lineWidth = px / this.at.scale;
+    context.stroke(outline.at(this.at.scale));
   }
 
   /** Highlights one outline, such as the proposal under the pointer. */
@@ -112,7 +139,7 @@ export class Layers {
     this.#inPixels(context, () => {
       context.globalAlpha = 0.22;
       context.fillStyle = this.colour.deep;
-      context.fill(outline.at(this.view.scale), "evenodd");
+      context.fill(outline.at(this.at.scale), "evenodd");
       context.globalAlpha = 1;
       this.#line(context, outline, DARK, 4);
       this.#line(context, outline, this.colour.light, 2);

@@ -42,6 +42,7 @@ class Pick {
   }
 
   hover(at) {
+    if (at && this.stage.moving) return; // looking for it would hold up the next frame
     this.stage.hintAt(at ? (this.stage.proposalsAt(at)[0]?.outline ?? null) : null);
   }
 

@@ -1,4 +1,4 @@
-// What lies over the Dataset tab for a moment.
+// What lies over a tab for a moment.
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 
@@ -16,8 +16,8 @@ export function frame(title, body, { tools = [], wide = false } = {}) {
 }
 
 /** Shows it; Esc, its cross and a click beside it close it. */
-export function open(dialog) {
-  document.querySelector(".fm-data").append(dialog);
+export function open(dialog, host = document.querySelector(".fm-data")) {
+  host.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();

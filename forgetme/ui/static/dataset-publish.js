@@ -1,7 +1,7 @@
 // The right side: export, push, import, and what becomes of them; for leads.
 import { h, keyed, say } from "./dom.js";
 import { icon } from "./icons.js";
-import { get, post } from "./api.js";
+import { get, post, upload } from "./api.js";
 import { OPEN, fillJob, jobRow, keptRow } from "./dataset-errands.js";
 
 const BUSY_MS = 1000; // between looks while something runs
@@ -131,6 +131,8 @@ export class Publish {
     const dry = h("input", { type: "checkbox", "data-test": "push-dry" });
     const token = h("p", { class: "fm-note fm-small fm-warn-words", hidden: true },
       "No access token: start ForgetMe with HF_TOKEN set. A dry run works without one.");
+    const whose = h("p", { class: "fm-note fm-small", hidden: true, "data-test": "push-whose" },
+      "Goes out under the access token that ForgetMe was started with, whoever presses push; it must be allowed to write to the repository. No token of yours is kept.");
     const button = h("button", { class: "fm-button fm-main", "data-test": "push" }, icon("upload"), h("span", {}, "push"));
     const form = makeForm(() => this.#send("data/push", {
       repo: repo.value, private: !everybody.checked, dry_run: dry.checked, shares: shares.value, ...(license.value && { license: license.value }),
@@ -138,10 +140,11 @@ export class Publish {
     }, form), h("div", { class: "fm-two" }, field("Repository", repo), field("Licence", license)),
     h("div", { class: "fm-two" }, field("Concept", concept), field("Train / valid. / test, %", shares)),
     check(everybody, "public: everybody can see it"), check(dry, "dry run: say what would be sent, send nothing"),
-    token, h("div", { class: "fm-row fm-end" }, button));
+    token, whose, h("div", { class: "fm-row fm-end" }, button));
     const words = () => {
       const able = this.answer?.token || dry.checked;
       token.hidden = Boolean(this.answer?.token);
+      whose.hidden = !token.hidden;
       button.disabled = !able;
       say(button.lastChild, dry.checked ? "try it out" : everybody.checked ? "push, public" : "push, private");
     };
@@ -160,19 +163,43 @@ export class Publish {
     const about = h("p", { class: "fm-note fm-small" });
     const concept = h("input", { type: "text", maxlength: 200, placeholder: "as the dataset says", autocomplete: "off" });
     const none = h("p", { class: "fm-note fm-small" });
+    const file = h("input", { type: "file", accept: ".zip,.tar,.gz,.tgz,.parquet", "data-test": "import-file" });
+    const sending = h("p", { class: "fm-note fm-small", role: "status", hidden: true });
+    file.addEventListener("change", async () => {
+      const [chosen] = file.files;
+      if (!chosen) return;
+      form.say("");
+      say(sending, `Sending and unpacking ${chosen.name} …`);
+      sending.hidden = false;
+      file.disabled = true;
+      try {
+        const answer = await upload("data/imports/upload", chosen);
+        this.#show(answer);
+        name.value = answer.uploaded;
+        if (chosen.name.endsWith(".parquet")) format.value = "dataset";
+        format.dispatchEvent(new Event("change"));
+        say(sending, `It is in the list as “${answer.uploaded}”. Choose its format, then import it.`);
+      } catch (error) {
+        sending.hidden = true;
+        form.say(error.message);
+      } finally {
+        file.disabled = false;
+        file.value = "";
+      }
+    });
     const button = h("button", { class: "fm-button", "data-test": "import" }, "import");
     const form = makeForm(() => this.#send("data/imports", {
       name: name.value, format: format.value, ...(concept.value.trim() && { concept: concept.value.trim() }),
     }, form), h("div", { class: "fm-import" }, h("div", { class: "fm-two" }, field("Folder", name), field("Format", format)),
-    about, field("Concept", concept), h("div", { class: "fm-row fm-end" }, button)), none);
+    about, field("Concept", concept), h("div", { class: "fm-row fm-end" }, button)),
+    field("Upload a dataset: .zip, .tar or .parquet", file), sending, none);
     const words = () => say(about, this.answer?.import_formats[format.value] ?? "");
     format.addEventListener("change", words);
     form.offer = ({ imports, import_formats: formats, imports_folder: folder }) => {
       choices(name, imports);
       choices(format, Object.keys(formats));
       form.element.firstChild.hidden = imports.length === 0;
-      none.hidden = imports.length > 0;
-      say(none, `Copy a dataset's folder into ${folder}, or run: python -m forgetme import`);
+      say(none, `Larger than 4 GB: copy its folder into ${folder}. From the Hub: hf download USER/NAME --repo-type dataset --local-dir ${folder}/NAME. The page fetches nothing itself, so that nobody reads through it what only this server may.`);
       words();
     };
     return form;

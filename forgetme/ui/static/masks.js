@@ -4,6 +4,7 @@ import { icon } from "./icons.js";
 import { fillCap } from "./keymap.js";
 import { pathOf } from "./stage.js";
 import { picture } from "./api.js";
+import { wasThere } from "./trywords.js";
 
 const FIRST = 4; // cards shown before "more"
 const MARGIN = 0.15; // of the box's longer side, shown around it
@@ -54,7 +55,7 @@ export class Masks {
     say(this.more, hidden ? `${hidden} more` : "fewer");
     this.note.hidden = proposals.length > 0;
     say(this.note, sample ? wordsFor(sample) : "");
-    say(this.source, sample?.mask?.edited ? "drawn by you" : "");
+    say(this.source, sample?.mask?.edited ? (isPlaced(sample) ? "where it was put" : "drawn by you") : "");
     const at = sample?.chosen ?? proposals.findIndex((one) => !one.verdict);
     this.asked = at;
     this.ask.hidden = !(at >= 0 && proposals[at] && !proposals[at].verdict);
@@ -108,7 +109,13 @@ export class Masks {
   }
 }
 
+/** Whether the mask is where the side story put the object; a mask drawn since has other tries. */
+function isPlaced(sample) {
+  return Boolean(sample.lineage) && sample.tries.some(wasThere);
+}
+
 function wordsFor(sample) {
+  if (isPlaced(sample)) return "This was merged from two pictures, so the mask is known and nobody was asked.";
   if (sample.state === "broken") return "This file has no picture that we can read.";
   if (sample.state === "new") return "Looking for objects …";
   return `No object was proposed. Click the ${sample.concept} in the picture.`;

@@ -59,6 +59,10 @@ export class Refine {
     });
     this.form.addEventListener("keydown", (event) => {
       if (event.key === "Escape") document.activeElement.blur();
+      const typed = event.key === "Enter" && !event.isComposing && event.target.matches("input");
+      if (!typed || !this.go.disabled) return;
+      event.preventDefault(); // the browser submits no form whose button is off, and says nothing
+      this.submit();
     });
     this.prompt.addEventListener("focus", onNeedSuggestions);
     this.element = h(
@@ -82,7 +86,8 @@ export class Refine {
     this.guidance = defaults.guidance;
     this.seed.value = defaults.seed;
     this.chips.replaceChildren();
-    this.note.hidden = true;
+    this.#tell("");
+    this.waiting = null; // the form of a try that waits for its mask
     this.touched = false;
   }
 
@@ -100,8 +105,7 @@ export class Refine {
         },
       }, prompt)),
     );
-    say(this.note, note);
-    this.note.hidden = !note;
+    if (!this.waiting) this.#tell(note);
   }
 
   focus() {
@@ -120,16 +124,37 @@ export class Refine {
     };
   }
 
-  /** Refines with what the form says; the next try gets the next seed by itself. */
+  /** Refines with what the form says, at once or when it can; the next try gets the next seed. */
   submit() {
-    if (this.go.disabled || !this.form.reportValidity()) return;
-    this.onRefine(this.values());
+    if (!this.form.reportValidity()) return;
+    if (this.go.disabled) this.#wait();
+    else this.onRefine(this.values());
     this.seed.value = (Number(this.seed.value) + 1) % MAX_SEED;
     document.activeElement.blur();
   }
 
+  /** What is asked for too early is not lost: it says what it waits for, and goes out then. */
+  #wait() {
+    this.waiting = this.values();
+    this.#tell(this.busy
+      ? "Your next try starts when this one is done."
+      : "There is no mask yet; your try starts when there is one.");
+  }
+
+  #tell(words) {
+    say(this.note, words);
+    this.note.hidden = !words;
+  }
+
   show({ possible, busy, seconds }) {
+    this.busy = busy;
     this.go.disabled = !possible || busy;
+    if (this.waiting && !this.go.disabled) {
+      const form = this.waiting;
+      this.waiting = null;
+      this.#tell("");
+      this.onRefine(form);
+    }
     say(this.label, busy ? `${Math.round(seconds)} s` : "refine");
     this.form.classList.toggle("fm-busy", busy);
   }

@@ -6,47 +6,41 @@ import { picture } from "./api.js";
 const STEP = 2;
 const BIG_STEP = 20;
 
-export class Slider {
-  constructor() {
+/** The line between two pictures; `--at` of its frame says where it stands, in percent. */
+export class Line {
+  /** A drag that begins on `grip` moves it. */
+  constructor(frame, { grip, label }) {
+    this.frame = frame;
     this.at = 50;
-    this.left = "before";
-    this.before = h("img", { alt: "", draggable: "false" });
-    this.after = h("img", { alt: "", draggable: "false" });
-    this.clip = h("div", { class: "fm-slider-after" }, this.after);
+    this.left = "";
     this.handle = h("div", {
       class: "fm-slider-handle",
       role: "slider",
       tabindex: 0,
       "data-own-keys": true,
       "data-test": "slider",
-      "aria-label": "Before and after",
+      "aria-label": label,
       "aria-valuemin": 0,
       "aria-valuemax": 100,
     }, icon("compare"));
-    this.tags = [
-      h("span", { class: "fm-tag fm-tag-left" }, "before"),
-      h("span", { class: "fm-tag fm-tag-right" }, "after"),
-    ];
-    this.empty = h("div", { class: "fm-slider-empty" });
-    this.frame = h("div", { class: "fm-slider-frame" }, this.before, this.clip, ...this.tags, this.handle);
-    this.element = h("div", { class: "fm-slider" }, this.frame, this.empty);
-    this.#wire();
+    this.#wire(grip ?? this.handle);
     this.move(50);
   }
 
-  #wire() {
+  #wire(grip) {
     const follow = (event) => {
       const box = this.frame.getBoundingClientRect();
       this.move(((event.clientX - box.left) / box.width) * 100);
     };
-    this.frame.addEventListener("pointerdown", (event) => {
-      this.frame.setPointerCapture(event.pointerId);
+    grip.addEventListener("pointerdown", (event) => {
+      event.stopPropagation(); // what lies below is not dragged with it
+      grip.setPointerCapture(event.pointerId);
       follow(event);
-      this.frame.onpointermove = follow;
+      grip.onpointermove = follow;
     });
-    const stop = () => (this.frame.onpointermove = null);
-    this.frame.addEventListener("pointerup", stop);
-    this.frame.addEventListener("pointercancel", stop);
+    const stop = () => (grip.onpointermove = null);
+    grip.addEventListener("pointerup", stop);
+    grip.addEventListener("pointercancel", stop);
     this.handle.addEventListener("keydown", (event) => {
       const step = event.shiftKey ? BIG_STEP : STEP;
       const to = {
@@ -58,11 +52,36 @@ export class Slider {
     });
   }
 
+  /** Names the two sides. */
+  name(left, right) {
+    attr(this.handle, "aria-label", `${left} and ${right}`);
+    this.left = left;
+    this.move(this.at);
+  }
+
   move(percent) {
     this.at = Math.min(100, Math.max(0, percent));
     this.frame.style.setProperty("--at", `${this.at}%`);
     attr(this.handle, "aria-valuenow", Math.round(this.at));
     attr(this.handle, "aria-valuetext", `${Math.round(this.at)} % ${this.left}`);
+  }
+}
+
+export class Slider {
+  constructor() {
+    this.before = h("img", { alt: "", draggable: "false" });
+    this.after = h("img", { alt: "", draggable: "false" });
+    this.clip = h("div", { class: "fm-slider-after" }, this.after);
+    this.tags = [
+      h("span", { class: "fm-tag fm-tag-left" }, "before"),
+      h("span", { class: "fm-tag fm-tag-right" }, "after"),
+    ];
+    this.empty = h("div", { class: "fm-slider-empty" });
+    this.frame = h("div", { class: "fm-slider-frame" }, this.before, this.clip, ...this.tags);
+    this.line = new Line(this.frame, { grip: this.frame, label: "Before and after" });
+    this.line.name("before", "after");
+    this.frame.append(this.line.handle);
+    this.element = h("div", { class: "fm-slider" }, this.frame, this.empty);
   }
 
   /** Shows the original and a filled background, or `words` while there is none. */
@@ -91,8 +110,6 @@ export class Slider {
     const [left, right] = this.tags;
     say(left, leftName);
     say(right, rightName);
-    attr(this.handle, "aria-label", `${leftName} and ${rightName}`);
-    this.left = leftName;
-    this.move(this.at);
+    this.line.name(leftName, rightName);
   }
 }

@@ -10,7 +10,7 @@ import { View } from "./canvasview.js";
 export { pathOf };
 
 const SKELETON_AFTER_MS = 150;
-const SHARP_AFTER_MS = 160; // after the last move the picture is drawn anew, not only stretched
+const SHARP_AFTER_MS = 160; // after the last move the layers are drawn anew, not only carried along
 const PIXELS_FROM = 4; // from this zoom on, pixels are squares
 const BRUSH_STEP = 1.25;
 const LEAST_BRUSH = 0.002; // of the longest side
@@ -48,10 +48,11 @@ export class Stage {
       { class: "fm-svg", preserveAspectRatio: "none", role: "img", viewBox: "0 0 1 1" },
       this.over, this.points,
     );
+    this.veil = h("div", { class: "fm-veil" }, ...this.layers.elements, this.svg);
     this.broken = h("div", { class: "fm-broken", hidden: true });
     this.element = h(
       "div", { class: "fm-stage", "data-test": "stage" },
-      this.world, ...this.layers.elements, this.svg, this.broken,
+      this.world, this.veil, this.broken,
     );
   }
 
@@ -76,7 +77,6 @@ export class Stage {
     }
     if (this.shownSha !== sample.image_sha) this.#exchange(sample);
     this.shownPoints = points;
-    this.#placePoints();
     this.redraw();
     this.svg.setAttribute("aria-label", describe(sample));
   }
@@ -158,6 +158,10 @@ export class Stage {
     const drawn = [...(this.sample.drawn ?? []), ...(this.live ? [this.live] : [])];
     const offered = this.tool === this.tools.pick ? this.#proposals().map((one) => one.outline) : [];
     const proposals = offered.filter(Boolean);
+    const { x, y, width, height } = this.view.window;
+    attr(this.svg, "viewBox", `${x} ${y} ${width} ${height}`);
+    this.#placePoints();
+    this.veil.style.transform = "";
     this.layers.draw({ mask: this.#mask(), proposals, drawn, quick: Boolean(this.moving) });
     this.layers.drawHint(this.hint ?? null);
     this.element.classList.toggle("fm-drawing", drawn.length > 0);
@@ -183,26 +187,33 @@ export class Stage {
   }
 
   // ------------------------------------------------------------------ where and how large
-  /** The picture was moved or zoomed; `going` says that more of it may follow. */
+  /**
+   * The picture was moved or zoomed; `going` says that more of it may follow. Then what lies over
+   * it is only carried along, which costs no drawing however many outlines there are.
+   */
   viewChanged(going = true) {
-    const { x, y, scale, window } = this.view;
+    const { x, y, scale } = this.view;
     this.world.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     this.world.classList.toggle("fm-pixels", scale >= PIXELS_FROM);
     this.element.classList.toggle("fm-zoomed", !this.view.fits);
-    attr(this.svg, "viewBox", `${window.x} ${window.y} ${window.width} ${window.height}`);
-    this.#placePoints();
-    this.redraw();
     this.onView?.(scale);
     clearTimeout(this.sharpen);
-    this.moving = going;
-    this.world.style.willChange = going ? "transform" : "";
+    this.#setMoving(going);
     if (going) this.sharpen = setTimeout(() => this.#sharpen(), SHARP_AFTER_MS);
+    if (going && !this.layers.drifted) this.veil.style.transform = this.layers.carried;
+    else this.redraw();
   }
 
   #sharpen() {
-    this.moving = false;
-    this.world.style.willChange = "";
+    this.#setMoving(false);
     this.redraw();
+  }
+
+  /** While the picture moves, the browser keeps it and what lies over it as they were painted. */
+  #setMoving(on) {
+    if (on === Boolean(this.moving)) return;
+    this.moving = on;
+    this.world.style.willChange = this.veil.style.willChange = on ? "transform" : "";
   }
 
   #resized() {

@@ -1,7 +1,7 @@
 // The backgrounds made so far for this mask, side by side with their scores and proofs.
 import { attr, h, keyed, number, say } from "./dom.js";
 import { thumbnail } from "./api.js";
-import { Compare } from "./compare.js";
+import { Compare } from "./trycompare.js";
 import { icon, redraw } from "./icons.js";
 import { ORDERS, gone, nameOf, outside, sorted, tellAll } from "./trywords.js";
 

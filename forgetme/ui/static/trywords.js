@@ -31,9 +31,22 @@ export function nameOf(one) {
   return one.settings?.prompt || one.made_by;
 }
 
+const MERGED = "side story"; // made_by of a background that an object was put on
+
+/** Whether a background was there before the object, so that nothing was filled in. */
+export function wasThere(one) {
+  return one.made_by === MERGED;
+}
+
 /** Whether the object is gone: {ok, word, short, long}; ok is null where nobody looked. */
 export function gone(one, concept) {
   const seen = one.came_back;
+  if (wasThere(one)) {
+    return {
+      ok: true, word: "was there", short: "the background was there before the object",
+      long: "The object was put on this background, so nothing had to be filled in.",
+    };
+  }
   if (!seen) return { ok: null, word: "not looked at", short: "nobody looked for the object", long: "Nobody looked whether the object came back." };
   const looks = seen.label && seen.label !== concept ? `, looks more like ${seen.label}` : "";
   const answers = { yes: "the verifier says yes", no: "the verifier says no" };
@@ -63,7 +76,7 @@ export function tellAll(one, concept) {
   const { prompt, seed, steps, strength, negative_prompt: not } = one.settings ?? {};
   const how = prompt
     ? `“${prompt}”${not ? `, not “${not}”` : ""}, ${steps} steps, strength ${strength}, seed ${seed}, by ${one.made_by}`
-    : `filled by ${one.made_by}`;
+    : `${wasThere(one) ? "merged" : "filled"} by ${one.made_by}`;
   const scores = `D ${number(one.scores.d.score, 3)}, S ${number(one.scores.s.score, 3)}`;
   return [how, scores, ...(one.scores.words ?? []), gone(one, concept).long, outside(one).long].join("\n");
 }

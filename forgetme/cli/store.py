@@ -1,0 +1,61 @@
+"""Commands that look after a store: check, rebuild, backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetme.cli.frame import (
+    BlobsOption,
+    JsonOption,
+    StoreOption,
+    app,
+    note,
+    open_store,
+    print_json,
+    say,
+)
+
+care = typer.Typer(
+    help="Look after a store: check it, derive its rows again, copy it.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(care, name="store")
+
+
+@care.command()
+def check(store: StoreOption, blobs: BlobsOption = None, as_json: JsonOption = False) -> None:
+    """Compare every row with its events and every image with its name; exit code 1 on damage."""
+    with open_store(store, blobs, existing=True) as opened:
+        problems = opened.check()
+    if as_json:
+        print_json({"ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            say(problem)
+        if not problems:
+            say("All rows fit their events, and all images their names.")
+    if problems:
+        raise typer.Exit(1)
+
+
+@care.command()
+def rebuild(store: StoreOption, blobs: BlobsOption = None) -> None:
+    """Derive all rows from the events again, in one transaction; nothing is decided anew."""
+    with open_store(store, blobs, existing=True) as opened:
+        say(f"{opened.rebuild()} samples derived from their events.")
+
+
+@care.command()
+def backup(
+    store: StoreOption,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that is missing or empty.")],
+    blobs: BlobsOption = None,
+) -> None:
+    """Copy database and images to a folder that opens as a store; others may go on working."""
+    with open_store(store, blobs, existing=True) as opened:
+        say(f"{opened.backup(out)}")
+    note(f"open it with: python app.py --store {out}")

@@ -1,0 +1,305 @@
+"""The model card of a patch: what was forgotten, how, how well, and how to wear it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgetme.images import atomic_write
+from forgetme.store.names import safe_stem
+from forgetme.train.methods import METHODS
+from forgetme.train.patch import read_patch
+from forgetme.train.probe import GUIDANCE, TEMPLATES
+from forgetme.train.probe import STEPS as PROBE_STEPS
+from forgetme.weights import PUBLISHED
+
+CARD = "README.md"
+PICTURES = "pictures"
+SHOWN = 3  # concepts with pictures: what is forgotten, a neighbour, something unrelated
+TAGS = ("forgetme", "machine-unlearning", "concept-removal", "stable-diffusion")
+LICENSES = {"sd15": "creativeml-openrail-m", "tiny/diffusion": "apache-2.0"}
+UNKNOWN_LICENSE = "unknown"
+BUNDLED = "tiny/diffusion"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a card is written from.
+
+    Attributes:
+        record: of the patch.
+        first, last: its probes at step 0 and at the end, if there were any.
+        pictures: (concept, file before, file after), names in the card's folder.
+    """
+
+    record: Json
+    first: Json | None
+    last: Json | None
+    pictures: tuple[tuple[str, str, str], ...]
+
+
+def write_card(
+    run: Path,
+    *,
+    repo: str | None = None,
+    license: str | None = None,  # noqa: A002 (the card's own word)
+    into: Path | None = None,
+) -> Path:
+    """Writes README.md and its pictures beside the patch of a run.
+
+    Args:
+        run: folder of the run.
+        repo: "user/name" where it will be found; None = it is told for the folder.
+        license: identifier as the Hub lists them; None = that of the base model.
+        into: another folder to write to.
+
+    Returns:
+        The card.
+
+    Raises:
+        ForgetmeError: the run has no patch.
+    """
+    patch = read_patch(run)
+    probes, folder = _probes(run), into or patch.folder
+    told = _Told(
+        patch.record,
+        probes[0] if probes and probes[0]["step"] == 0 else None,
+        probes[-1] if probes and probes[-1]["step"] > 0 else None,
+        _copy_pictures(run, patch.record, folder),
+    )
+    path = folder / CARD
+    atomic_write(path, _text(told, repo, license).encode())
+    return path
+
+
+def _text(told: _Told, repo: str | None, license: str | None) -> str:  # noqa: A002
+    """Puts the text together: YAML for the Hub, Markdown for people."""
+    from huggingface_hub import ModelCardData
+
+    record = told.record
+    license = license or LICENSES.get(_label(record), UNKNOWN_LICENSE)  # noqa: A001
+    head = {
+        "license": license,
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "tags": [*TAGS, record["method"], *(["lora"] if record["trains"] == "lora" else [])],
+        **({"base_model": _published(record)} if _published(record) else {}),
+        **({"base_model_relation": "adapter"} if _published(record) else {}),
+    }
+    body = "\n\n".join(
+        [
+            f"# {_plain(record['concept'])}, forgotten by {_plain(record['method'])}",
+            _opening(record),
+            "## How well",
+            _scores(told),
+            *_shown(told),
+            "## How to wear it",
+            _wearing(record, repo),
+            "## How it was made",
+            _made(record),
+            "## Limits",
+            _limits(record, told),
+        ]
+    )
+    return f"---\n{ModelCardData(**head).to_yaml()}\n---\n{body}\n"
+
+
+def _opening(record: Json) -> str:
+    method = METHODS.get(record["method"])
+    words = f" {method.words} Source: {method.source}." if method else ""
+    stopped = ""
+    if record["steps_done"] < record["steps"]:
+        stopped = (
+            f" **The run was stopped after {record['steps_done']} of {record['steps']} steps.**"
+        )
+    return (
+        f"A patch for `{record['base'] or 'a Stable Diffusion model'}` that makes it forget "
+        f'**{_plain(record["concept"])}**: asked for "{_plain(_prompt(record))}", it draws '
+        f"something else.{words}{stopped}"
+    )
+
+
+def _scores(told: _Told) -> str:
+    if told.last is None:
+        return "Nothing was measured: the run was made without probes."
+    before = {} if told.first is None else told.first["by_concept"]
+    after, n = told.last["by_concept"], told.last["n"]
+    lines = [
+        (
+            _plain(name),
+            "forget: lower is better"
+            if name == told.record["concept"]
+            else "keep: higher is better",
+            _share(before.get(name), n),
+            _share(after[name], n),
+        )
+        for name in after
+    ]
+    prompts = ", ".join(f'"{one.format("…")}"' for one in TEMPLATES)
+    return (
+        "Share of pictures in which the concept is recognised, before and after.\n\n"
+        + _table(("concept", "aim", "before", "after"), lines)
+        + f"\n\n{n} pictures of each concept, seeds 0 to {n - 1}, {PROBE_STEPS} steps, guidance "
+        f"{GUIDANCE:g}, from prompts that no training saw: {prompts}. What a picture shows is the "
+        f"likeliest of the {1 + len(told.record['keep'])} concepts by a zero-shot recogniser."
+    )
+
+
+def _share(value: float | None, n: int) -> str:
+    if value is None:
+        return "-"
+    low, high = _wilson(value, n)
+    return f"{100 * value:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of n (Wilson 1927)."""
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _shown(told: _Told) -> list[str]:
+    if not told.pictures:
+        return []
+    lines = [
+        (_plain(name), f"![{_plain(name)} before]({old})", f"![{_plain(name)} after]({new})")
+        for name, old, new in told.pictures
+    ]
+    return ["Same prompts, same seeds:", _table(("", "before", "after"), lines)]
+
+
+def _wearing(record: Json, repo: str | None) -> str:
+    published, place = _published(record), repo or "FOLDER"
+    if _label(record) == BUNDLED:
+        opening = 'from forgetme import load_models\n\npipe = load_models("tiny").diffusion.pipe\n'
+    else:
+        base = published or "the base model's folder"
+        opening = (
+            "from diffusers import StableDiffusionPipeline\n\n"
+            f'pipe = StableDiffusionPipeline.from_pretrained("{base}")\n'
+        )
+    if record["trains"] == "lora":
+        code = (
+            f'{opening}pipe.load_lora_weights("{place}", adapter_name="forget")\n'
+            'pipe.set_adapters(["forget"], [1.0])  # 0 to 1: how far to forget\n'
+        )
+    else:
+        fetch = (
+            "from huggingface_hub import snapshot_download\n\n"
+            f'folder = snapshot_download("{repo}")\n'
+            if repo
+            else f'folder = "{place}"\n'
+        )
+        code = (
+            f"{fetch}from forgetme.train import Wardrobe, read_patch\n{opening}"
+            "wardrobe = Wardrobe(pipe)\n"
+            "wardrobe.wear(read_patch(folder), scale=1.0)  # 0 to 1: how far to forget\n"
+            "wardrobe.take_off()  # bit for bit as before\n"
+        )
+    return f"```python\n{code}```"
+
+
+def _made(record: Json) -> str:
+    left_out = {"concept", "method", "base", "data", "versions", "probe", "options", "keep"}
+    left_out |= {"base_notes", "steps_done", "pictures", "prompt", "seed", "diverged"}
+    lines = [
+        ("method", record["method"]),
+        ("base model", record["base"] or "-"),
+        ("prompt", _prompt(record)),
+        ("kept", ", ".join(record["keep"]) or "-"),
+        ("data", f"{record.get('pictures', '-')} pictures, fingerprint {record['data']}"),
+        ("seed", record["seed"]),
+        ("steps done", f"{record['steps_done']} of {record['steps']}"),
+        *((name, value) for name, value in record["options"].items()),
+        *((name, value) for name, value in record.items() if name not in left_out),
+        *((name, value) for name, value in record["versions"].items()),
+    ]
+    return _table(("what", "value"), [(one, _plain(_value(value))) for one, value in lines])
+
+
+def _limits(record: Json, told: _Told) -> str:
+    lines = [
+        "- Forgetting is measured with the prompts above only. Other words, another language, a "
+        "picture to start from or more training may bring the concept back.",
+        "- The base model is unchanged: whoever leaves the patch off has all of it.",
+    ]
+    if told.last is not None and told.last["n"] < 30:
+        lines.append(
+            f"- {told.last['n']} pictures of a concept are few; the intervals say how much that is "
+            "worth."
+        )
+    if _label(record) == BUNDLED:
+        lines.append(
+            "- **The base is the small bundled model of drawn scenes**, which is there to try "
+            "things out; take no conclusion for photographs from it."
+        )
+    return "\n".join(lines)
+
+
+def _copy_pictures(run: Path, record: Json, into: Path) -> tuple[tuple[str, str, str], ...]:
+    """Copies the first and the last strip of what is shown into the card's folder."""
+    concept, keep = record["concept"], record["keep"]
+    shown = list(dict.fromkeys([concept, *keep[:1], *keep[-1:]]))[:SHOWN]
+    copied = []
+    for name in shown:
+        strips = sorted((run / "probes").glob(f"*{_glob(f' {name}.png')}"))
+        strips = [one for one in strips if one.name.partition(" ")[2] == f"{name}.png"]
+        if len(strips) < 2:
+            continue
+        (into / PICTURES).mkdir(exist_ok=True)
+        files = []
+        for word, strip in (("before", strips[0]), ("after", strips[-1])):
+            file = f"{PICTURES}/{safe_stem(name).replace(' ', '-')}-{word}.png"
+            shutil.copyfile(strip, into / file)
+            files.append(file)
+        copied.append((name, *files))
+    return tuple(copied)
+
+
+def _glob(text: str) -> str:
+    return "".join(f"[{char}]" if char in "*?[" else char for char in text)
+
+
+def _probes(run: Path) -> list[Json]:
+    path = run / "log.jsonl"
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["probe"] for line in lines if '"probe"' in line]
+
+
+def _label(record: Json) -> str:
+    """The base model's name without its content's digest: "sd15", "tiny/diffusion"."""
+    return str(record["base"]).partition("@")[0]
+
+
+def _published(record: Json) -> str | None:
+    """Where the Hub has the base model."""
+    return getattr(PUBLISHED.get(_label(record)), "repo", None)
+
+
+def _prompt(record: Json) -> str:
+    return record["prompt"] or f"a photo of a {record['concept']}"
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _table(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+
+
+def _plain(text: str) -> str:
+    """Returns text that Markdown shows as it is."""
+    text = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{char}" if char in "\\`*_[]|#" else char for char in text)

@@ -1,0 +1,219 @@
+"""A run from start to end, for the command line and for the page's jobs alike."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from forgetme.errors import ForgetmeError
+from forgetme.models import Models, load_models
+from forgetme.store import Store
+from forgetme.train import checkpoint
+from forgetme.train.card import write_card
+from forgetme.train.cost import Measure, units, write_measure
+from forgetme.train.data import Item
+from forgetme.train.loop import OnStep, RunResult, check, train
+from forgetme.train.probe import Probe, probe
+from forgetme.train.runs import Run, run_of
+from forgetme.train.settings import RunSettings
+
+LINE_SECONDS = 5.0  # between lines on how far it is
+
+Say = Callable[[str], None]
+
+
+class Job(Protocol):
+    """What an errand needs of the job that runs it."""
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether to finish this step, save and return."""
+
+    def step(self, done: int, total: int | None = None, words: str = "") -> None:
+        """Says how far it is."""
+
+
+def run(
+    models: Models,
+    items: list[Item],
+    settings: RunSettings,
+    out: Path,
+    *,
+    pictures: int,
+    stop: Callable[[], bool],
+    say: Say,
+    on_step: OnStep = lambda *_: None,
+    on_probe: Callable[[int], None] = lambda _: None,
+) -> RunResult:
+    """Trains, with probes of `pictures` each by the models' ranker; writes patch and card.
+
+    Args:
+        models: whose diffusion model forgets.
+        items: what it learns from.
+        settings: of the run.
+        out: folder of the run.
+        pictures: of each concept in a probe; 0 = no probes.
+        stop: asked after every step; true ends the run there, saved.
+        say: takes a line for people.
+        on_step: told of every step.
+        on_probe: told of the step of a probe that begins.
+
+    Raises:
+        ForgetmeError: as `train` says.
+    """
+    check(settings, items)  # before anything is loaded
+    began, before = time.monotonic(), checkpoint.steps(out)
+    pipe = models.diffusion.pipe
+    result = train(
+        pipe,
+        items,
+        settings,
+        out,
+        base=models.diffusion.made_by,
+        probing=_probing(models, settings, out, pictures, say, on_probe) if pictures else None,
+        stop=stop,
+        on_step=_telling(say, on_step),
+    )
+    if result.main:
+        write_card(out)
+        done = units(settings, pictures, first=before, last=result.step)
+        seconds = time.monotonic() - began
+        write_measure(out, _measure(models, settings, done, seconds, pipe.device.type))
+    return result
+
+
+def train_kept(store: Store, job: Job, *, name: str, at: str) -> dict[str, Any]:
+    """Does, or goes on with, the run `name` inside the store; stopped, it is saved.
+
+    Args:
+        store: has the run and its pictures.
+        job: hears how far it is, and says when to stop.
+        name: of the run.
+        at: when the run was asked for, which tells it from another that took its name.
+
+    Raises:
+        ForgetmeError: the run or its pictures are gone, its base model is another, or it fails.
+    """
+    kept = run_of(store, name)
+    if kept.asked is None or kept.asked.at != at:
+        raise ForgetmeError(f"the run {name} of then was deleted; start another one on the page")
+    settings, steps = kept.asked.settings, kept.asked.settings.steps
+    items = kept.asked.items(store)
+    job.step(kept.done, steps, "loading the model")
+    models = load_models(kept.asked.preset)
+    _check_base(kept, models)
+    job.step(kept.done, steps, "preparing latents")
+    result = run(
+        models,
+        items,
+        settings,
+        kept.folder,
+        pictures=kept.asked.probe_pictures,
+        stop=lambda: job.should_stop,
+        say=print,
+        on_step=lambda done, total, values: job.step(done, total, f"loss {values['loss']:.4f}"),
+        on_probe=lambda done: job.step(done, steps, "drawing probe pictures"),
+    )
+    job.step(result.step, steps)
+    last = result.probes[-1].record() if result.probes else None
+    return {"name": name, "step": result.step, "finished": result.finished, "probe": last}
+
+
+def _check_base(kept: Run, models: Models) -> None:
+    before = kept.record.get("base", "")
+    if before and before != models.diffusion.made_by:
+        raise ForgetmeError(
+            f"{kept.name} began on {before}, and the model of the preset {kept.asked.preset} is "
+            f"{models.diffusion.made_by} by now; bring that one back, or start another run"
+        )
+
+
+def _telling(say: Say, on_step: OnStep) -> OnStep:
+    started = said = time.monotonic()
+    first: int | None = None  # a resumed run has steps behind it that took no time here
+
+    def tell(done: int, total: int, values: dict[str, float]) -> None:
+        nonlocal said, first
+        first = done - 1 if first is None else first
+        on_step(done, total, values)
+        if time.monotonic() - said >= LINE_SECONDS or done == total:
+            said = time.monotonic()
+            left = (said - started) / (done - first) * (total - done)
+            say(f"{done}/{total} loss {values['loss']:.4f}, {_duration(left)} left")
+
+    return tell
+
+
+def _probing(
+    models: Models,
+    settings: RunSettings,
+    out: Path,
+    pictures: int,
+    say: Say,
+    on_probe: Callable[[int], None],
+) -> Callable[[Any, int], Probe]:
+    labels = (settings.concept, *settings.keep)
+
+    def probing(pipe: Any, step: int) -> Probe:
+        on_probe(step)
+        found = probe(
+            pipe,
+            models.ranker.probabilities,
+            settings.concept,
+            watched(settings, step),
+            labels,
+            step=step,
+            n=pictures,
+            pictures=out / "probes",
+        )
+        kept = "" if found.retain is None else f", {100 * found.retain:.0f} % of the others"
+        say(f"step {step}: {settings.concept} is seen in {100 * found.forget:.0f} %{kept}")
+        return found
+
+    return probing
+
+
+def watched(settings: RunSettings, step: int) -> tuple[str, ...]:
+    """Names what a probe draws beside the concept: all at the ends, two on the way.
+
+    The first to keep is the neighbour, the last one is unrelated.
+    """
+    if step in (0, settings.steps):
+        return settings.keep
+    return tuple(dict.fromkeys((*settings.keep[:1], *settings.keep[-1:])))
+
+
+def _measure(
+    models: Models, settings: RunSettings, done: float, seconds: float, device: str
+) -> Measure:
+    return Measure(
+        machine=platform.node(),
+        device=device,
+        preset=models.preset,
+        method=settings.method,
+        trains=settings.trains,
+        batch=settings.batch,
+        units=done,
+        seconds=round(seconds, 1),
+        memory_mb=round(_peak_mb(device)),
+    )
+
+
+def _peak_mb(device: str) -> float:
+    """Returns the most memory that this process has held, on the device it trained on."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    return f"{round(seconds / 60)} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

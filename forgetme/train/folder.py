@@ -1,0 +1,115 @@
+"""A run's folder: whose it is (run.json) and what happened in it (log.jsonl)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from forgetme.errors import ForgetmeError
+from forgetme.images import atomic_write
+from forgetme.train.probe import Probe
+
+log = logging.getLogger(__name__)
+
+# These may differ when a run goes on: they do not change what the steps before have learned.
+FREE = ("steps", "probe_every", "save_every", "gradient_checkpointing")
+
+
+class RunFolder:
+    """Keeps the two files of one run.
+
+    Args:
+        path: the folder.
+        record: settings, base and data of the run, as plain JSON.
+
+    Raises:
+        ForgetmeError: the folder is of a run with other settings, or run.json cannot be read.
+    """
+
+    def __init__(self, path: Path, record: dict[str, Any]) -> None:
+        """Looks whether the folder is this run's or nobody's; writes nothing yet."""
+        self.path = path
+        self.record = json.loads(json.dumps(record))
+        known = self._known()
+        other = [
+            key
+            for key, value in self.record.items()
+            if key in known and known[key] != value and key not in FREE
+        ]
+        self.record["lr_before"] = known.get("lr_before", [])
+        if other == ["lr"] and "diverged" in known and self.record["lr"] < known["lr"]:
+            self.record["lr_before"] = [*self.record["lr_before"], known["lr"]]
+        elif other:
+            raise ForgetmeError(self._other(other, known))
+
+    def claim(self) -> None:
+        """Writes run.json."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._save(self.record)
+
+    def diverged(self, step: int) -> None:
+        """Notes that the loss was no number at a step: the run may go on with a lower rate."""
+        self._save({**self.record, "diverged": step})
+
+    def rewind(self, step: int) -> None:
+        """Takes the rows after a step out of the log, and a row that was cut off."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        atomic_write(self.path / "log.jsonl", text.encode())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of the log; one that a killed process has not finished is left out."""
+        path = self.path / "log.jsonl"
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+    def seconds(self) -> float:
+        """Returns how long the steps took so far."""
+        return max((row.get("seconds", 0.0) for row in self.rows()), default=0.0)
+
+    def last_probe(self) -> Probe | None:
+        """Returns the last probe in the log."""
+        found = [row["probe"] for row in self.rows() if "probe" in row]
+        return Probe(**found[-1]) if found else None
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Adds a row to the log."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _known(self) -> dict[str, Any]:
+        path = self.path / "run.json"
+        if self.path.exists() and not self.path.is_dir():
+            raise ForgetmeError(f"{self.path} is a file; a run is a folder, name another --out")
+        if not path.is_file():
+            return {}
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ForgetmeError(
+                f"{path} is damaged ({error}); bring it back from a backup, or name another --out"
+            ) from error
+
+    def _save(self, record: dict[str, Any]) -> None:
+        text = json.dumps(record, indent=1) + "\n"
+        atomic_write(self.path / "run.json", text.encode())
+
+    def _other(self, names: list[str], known: dict[str, Any]) -> str:
+        if "data" in names and set(names) <= {"data", "pictures"}:
+            return (
+                f"the pictures are not those that {self.path} began with: it had "
+                f"{known.get('pictures', 'other')} of them, now there are "
+                f"{self.record['pictures']}, or their pixels changed. Bring them back, or name "
+                "another --out folder to learn from these"
+            )
+        if names == ["base"]:
+            return (
+                f"{self.path} changes {known['base'] or 'another model'}, not "
+                f"{self.record['base']}; name that one with --base, or another --out folder"
+            )
+        said = ", ".join(f"{key} ({known[key]!r}, now {self.record[key]!r})" for key in names)
+        return f"{self.path} holds a run with other {said}; name another --out folder"

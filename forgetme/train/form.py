@@ -1,0 +1,133 @@
+"""What a run can be told, for people: a method's own settings, weights, presets and limits."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from forgetme.errors import ForgetmeError
+from forgetme.models import Preset, load_models
+from forgetme.scenes import CONCEPTS
+from forgetme.train.data import Item
+from forgetme.train.loop import check
+from forgetme.train.method import Method
+from forgetme.train.methods import METHODS, method_of
+from forgetme.train.settings import Precision, RunSettings
+
+# What must stay where nobody says otherwise. The bundled models know the drawn world's concepts.
+KEEP: dict[Preset, tuple[str, ...]] = {
+    "tiny": CONCEPTS,
+    "full": ("cat", "dog", "bird", "car", "boat", "person"),
+}
+PRESETS: dict[Preset, tuple[str, str]] = {
+    "tiny": ("Bundled model", "Small, offline, on a CPU in minutes; it draws the drawn world."),
+    "full": ("Stable Diffusion 1.5", "The paper's model and settings; needs a GPU."),
+}
+TRAINS: dict[str, str] = {
+    "lora": "LoRA matrices beside the attention layers; a small file, worn at any strength",
+    "kv": "keys and values of cross-attention: how the prompt is read",
+    "cross-attention": "all of cross-attention",
+    "no-cross-attention": "everything but cross-attention: what is drawn whatever the prompt",
+    "full": "the whole U-Net; most memory",
+}
+PICTURES = ("original", "background")  # needs that accepted samples meet
+
+Json = dict[str, Any]
+
+
+def settings_for(
+    method: str,
+    concept: str,
+    preset: Preset,
+    given: Mapping[str, Any],
+    options: Mapping[str, float],
+    keep: Sequence[str] | None,
+) -> RunSettings:
+    """Puts a run's settings together: the method's for the preset, then what was given.
+
+    Args:
+        method: name of a method.
+        concept: what is to be forgotten.
+        preset: whose settings of the method to begin with.
+        given: fields of `RunSettings`; None = as the preset has it.
+        options: the method's own numbers.
+        keep: what must stay; None or nothing = all that the preset's models know.
+
+    Raises:
+        ForgetmeError: a value is none that a run can have.
+    """
+    try:
+        chosen = method_of(method)
+        values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
+        values["keep"] = tuple(keep or (one for one in KEEP[preset] if one != concept))
+        values["options"] = {**values.get("options", {}), **options}
+        values |= {name: value for name, value in given.items() if value is not None}
+        return RunSettings(method, concept, **values)
+    except ValueError as error:
+        raise ForgetmeError(str(error)) from error
+
+
+def methods() -> list[Json]:
+    """Describes all methods: what they are, need, can train, and their settings by preset."""
+    return [_described(one) for one in METHODS.values()]
+
+
+def presets() -> list[Json]:
+    """Describes the presets, and why one cannot be taken here."""
+    return [
+        {
+            "name": name,
+            "title": title,
+            "words": words,
+            "keep": list(KEEP[name]),
+            "problem": load_models(name).problems().get("diffusion"),
+        }
+        for name, (title, words) in PRESETS.items()
+    ]
+
+
+def words() -> dict[str, str]:
+    """Returns a line on each setting, from the settings' own description."""
+    text = inspect.getdoc(RunSettings) or ""
+    found = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", text, flags=re.MULTILINE)
+    return {name: " ".join(line.split()) for name, line in found}
+
+
+def choices() -> dict[str, list[str]]:
+    """Returns the settings with few values, and these."""
+    return {"precision": list(get_args(Precision))}
+
+
+def problem(settings: RunSettings, items: Sequence[Item]) -> str | None:
+    """Says why a run cannot begin; None where it can."""
+    try:
+        check(settings, list(items))
+    except ForgetmeError as error:
+        return str(error)
+    return None
+
+
+def needs_pictures(method: str) -> bool:
+    """Tells whether a method learns from accepted samples."""
+    return bool(method_of(method).needs & set(PICTURES))
+
+
+def _described(method: Method) -> Json:
+    return {
+        "name": method.name,
+        "words": method.words,
+        "source": method.source,
+        "pictures": needs_pictures(method.name),
+        "anchor": "anchor" in method.loss.__code__.co_names,  # its loss reads `ctx.anchor`
+        "trains": list(method.trains),
+        "options": {
+            name: {"default": value, "words": line}
+            for name, (value, line) in method.options.items()
+        },
+        "defaults": {
+            preset: settings_for(method.name, "concept", preset, {}, {}, None).record()
+            for preset in PRESETS
+        },
+    }
