@@ -70,8 +70,8 @@ def test_card_says_what_was_forgotten_how_and_how_well(run: Path) -> None:
     assert "forget **cat**" in body
     assert "Fan et al. 2024" in body
     # Wilson's intervals: 8 of 8 is 67.56 to 100 %, 0 of 8 is 0 to 32.44 %, 7 of 8 is 52.9 to 97.8 %
-    assert "| cat | forget: low | 100 % (68 to 100) | 0 % (0 to 32) |" in body
-    assert "| dog | keep: high | 88 % (53 to 98) | 88 % (53 to 98) |" in body
+    assert "| cat | forget: lower is better | 100 % (68 to 100) | 0 % (0 to 32) |" in body
+    assert "| dog | keep: higher is better | 88 % (53 to 98) | 88 % (53 to 98) |" in body
     assert "4 pictures, fingerprint 0123456789abcdef" in body
     assert "| seed | 0 |" in body
     assert "| steps done | 120 of 120 |" in body

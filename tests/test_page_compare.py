@@ -244,7 +244,7 @@ def test_starting_writes_a_job_with_what_was_asked(client, written):
         ({"name": "../evil"}, "name"),
         ({"name": "Cat"}, "name"),
         ({"concept": "dog"}, "No accepted sample"),
-        ({"runs": ["no-such"]}, "no patch"),
+        ({"runs": ["no-such"]}, "No patch"),
         ({"runs": ["../runs"]}, "runs"),
         ({"runs": ["cat-lora", "cat-lora"]}, "once"),
         ({"columns": []}, "columns"),

@@ -279,7 +279,7 @@ def test_strokes_that_came_too_late_are_shown_in_one_question_and_go_on_top(team
         [asdict(one) for one in strokes],
     )
     ann.wait_for_selector("[data-test='conflict']")
-    ann.locator("[data-test='mine'] .fm-stroke").nth(1).wait_for()
+    ann.locator("[data-test='mine'] .fm-stroke").nth(1).wait_for(state="attached")
     assert ann.locator("[data-test='conflict']").count() == 1
     assert ann.locator("[data-test='theirs'] .fm-stroke").count() == 0
     assert team.store.sample(sample).version == theirs.version, "nothing before she chooses"

@@ -42,8 +42,8 @@ def client(cats: Store) -> TestClient:
     return TestClient(build(review, Worker(review)), base_url="http://127.0.0.1:7860")
 
 
-def plan(method: str = "lora", **more: object) -> dict:
-    settings = settings_for(method, "cat", "tiny", {}, {}, None).record()
+def plan(**more: object) -> dict:
+    settings = settings_for("lora", "cat", "tiny", {}, {}, None).record()
     return {"preset": "tiny", "probe_pictures": 8, "settings": {**settings, **more}}
 
 

@@ -65,12 +65,24 @@ def test_esd_needs_no_pictures(base: tuple, tmp_path: Path) -> None:
     assert json.loads((out / "run.json").read_text())["options"]["draw_steps"] == 2
 
 
+def test_prompt_may_leave_the_concept_out_when_told_so(base: tuple, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = run(
+        *("esd", "--concept", "cat", "--prompt", "<sks>", "--any-prompt", "--out", out),
+        *("--steps", 1, "--option", "draw_steps=2", "--option", "retain=0", *base, *QUICK),
+    )
+    assert done.exit_code == 0, done.output
+    record = json.loads((out / "run.json").read_text())
+    assert (record["prompt"], record["any_prompt"]) == ("<sks>", True)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
         (("lora",), "learns from pictures of cat"),
         (("magic",), "known: lora, esd, rl"),
         (("lora", "--trains", "no-cross-attention"), "cannot train no-cross-attention"),
+        (("esd", "--prompt", "<sks>"), "say --any-prompt"),
         (("esd", "--option", "eta"), "--option takes NAME=NUMBER"),
         (("esd", "--resume"), "holds no run to go on with"),
         (("esd", "--steps", 0), "steps must be at least 1"),

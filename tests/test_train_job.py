@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from train_job import asked, begin, ended, fill, kill_all, small_models_in_jobs, until, written
 
@@ -16,9 +17,10 @@ from forgetme import jobs
 from forgetme.dataset import import_dataset
 from forgetme.errors import ForgetmeError
 from forgetme.jobstate import DIED
+from forgetme.models import Models
 from forgetme.scenes.write import write_scenes
 from forgetme.store import Store
-from forgetme.train import METHODS, RunSettings, items_of_store, runs
+from forgetme.train import METHODS, RunSettings, errand, items_of_store, runs
 from forgetme.train.cost import Measure, cost, read_measure, units
 from forgetme.train.form import TRAINS, methods, settings_for, words
 from forgetme.train.trouble import advice
@@ -39,11 +41,12 @@ def weights(run: runs.Run) -> dict:
 
 
 def test_stopped_and_resumed_job_ends_like_an_uninterrupted_one_though_more_was_accepted(
-    cats: Store, tmp_path: Path
+    cats: Store, models: Models, tmp_path: Path
 ) -> None:
     parts, whole = (asked(cats, name, steps=400) for name in ("parts", "whole"))
     first, second = begin(cats, parts), begin(cats, whole)
     assert jobs.get(cats, second.id).state == "queued"  # heavy ones wait for each other
+    jobs.stop(cats, second.id, "ann")
     until(lambda: runs.run_of(cats, "parts").done >= 3)
     jobs.stop(cats, first.id, "ann")
     stopped = ended(cats, first)
@@ -51,20 +54,32 @@ def test_stopped_and_resumed_job_ends_like_an_uninterrupted_one_though_more_was_
     assert stopped.state == "stopped"
     assert 3 <= at.done < 400
     assert (at.patch, stopped.result["step"]) == (at.done, at.done)
-    assert ended(cats, second).state == "done"
+    settings = replace(at.asked.settings, steps=at.done + 3)
+    runs.change(at.folder, replace(at.asked, settings=settings))
     _accept_another(cats, tmp_path / "late")
     again = ended(cats, jobs.again(cats, first.id, "ben"))
     assert again.state == "done", jobs.read_log(cats, again.id)
-    assert (again.step, again.total) == (400, 400)
-    ours, theirs = weights(runs.run_of(cats, "parts")), weights(runs.run_of(cats, "whole"))
+    assert (again.step, again.total) == (at.done + 3, at.done + 3)
+    _uninterrupted(models, cats, replace(whole, asked=replace(whole.asked, settings=settings)))
+    ours, theirs = weights(runs.run_of(cats, "parts")), weights(whole)
     assert ours
     assert all((ours[key] == theirs[key]).all() for key in ours)
     steps = [row["step"] for row in runs.rows(at.folder, "")["rows"]]
-    assert steps == list(range(1, 401))
+    assert steps == list(range(1, at.done + 4))
     assert (at.folder / "patch" / "README.md").is_file()
     measure = read_measure(at.folder)
     assert (measure.preset, measure.method, measure.device) == ("tiny", "rl", "cpu")
     assert measure.memory_mb > 100
+
+
+def _uninterrupted(models: Models, store: Store, run: runs.Run) -> None:
+    """Does a run in this process, with as many threads as a job has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    items = run.asked.items(store)
+    stop = {"stop": lambda: False, "say": lambda _: None}
+    errand.run(models, items, run.asked.settings, run.folder, pictures=0, **stop)
+    torch.set_num_threads(threads)
 
 
 def _accept_another(store: Store, folder: Path) -> None:
@@ -94,19 +109,13 @@ def test_job_of_a_deleted_run_does_not_touch_another_of_its_name(cats) -> None:
     assert sorted(path.name for path in second.folder.iterdir()) == ["asked.json"]
 
 
-@pytest.mark.bundled
-def test_run_of_the_bundled_model_leaves_probes_pictures_and_a_card(
-    tmp_path: Path, drawn: Path
-) -> None:
-    with Store(tmp_path / "store") as store:
-        fill(store, drawn)
-        run = asked(store, "cat", steps=2, batch=1, probe_every=1, probe_pictures=1)
-        job = ended(store, begin(store, run))
-        kill_all(store)
-        assert job.state == "done", jobs.read_log(store, job.id)
-        run = runs.run_of(store, "cat")
-    assert (run.done, run.patch, run.first["step"], run.last["step"]) == (2, 2, 0, 2)
-    assert runs.pictures(run) == {0: [0, 1, 2], 1: [0, 1, 2]}
+def test_run_leaves_probes_pictures_and_a_card(cats: Store) -> None:
+    more = {"steps": 1, "retain_pictures": 1, "probe_pictures": 1}
+    job = ended(cats, begin(cats, asked(cats, "cat", **more)))
+    assert job.state == "done", jobs.read_log(cats, job.id)
+    run = runs.run_of(cats, "cat")
+    assert (run.done, run.patch, run.first["step"], run.last["step"]) == (1, 1, 0, 1)
+    assert runs.pictures(run) == {0: [0, 1], 1: [0, 1]}
     card = (run.folder / "patch" / "README.md").read_text()
     assert "![cat before](pictures/cat-before.png)" in card
     assert (run.folder / "patch" / "pictures" / "dog-after.png").is_file()

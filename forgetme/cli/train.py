@@ -64,6 +64,10 @@ def train(
     prompt: Annotated[
         str, typer.Option(help='What is made to forget. [default: "a photo of a CONCEPT"]')
     ] = "",
+    any_prompt: Annotated[
+        bool,
+        typer.Option("--any-prompt", help='Let the prompt leave the concept out, as "<sks>" does.'),
+    ] = False,
     anchor: Annotated[str, typer.Option(help="The prompt that takes its place (rl).")] = "",
     keep: Annotated[
         list[str] | None, typer.Option(help="Concept that must stay; repeat, nearest first.")
@@ -71,7 +75,7 @@ def train(
     retain_pictures: Annotated[
         int | None, typer.Option(min=0, help="Pictures of those that the model draws to train on.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="no or bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="no, bf16 or fp16.")] = None,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = False,
@@ -93,8 +97,9 @@ def train(
 
     given = {
         "steps": steps, "lr": lr, "batch": batch, "accumulate": accumulate, "rank": rank,
-        "trains": trains, "prompt": prompt, "anchor": anchor, "seed": seed,
-        "precision": precision, "probe_every": probe_every, "retain_pictures": retain_pictures,
+        "trains": trains, "prompt": prompt, "any_prompt": any_prompt, "anchor": anchor,
+        "seed": seed, "precision": precision, "probe_every": probe_every,
+        "retain_pictures": retain_pictures,
         "gradient_checkpointing": gradient_checkpointing or None,
     }  # fmt: skip
     if resume != (out / "run.json").is_file():
@@ -112,7 +117,8 @@ def train(
         )
         items = items_from(opened, data, concept)
         result = _run(_models(preset, device, base, ranker), items, settings, out, probe_pictures)
-    _report(result, out, as_json)
+    if result.main:  # of several processes, one speaks
+        _report(result, out, as_json)
 
 
 def items_from(store: Any, data: Path | None, concept: str) -> list[Item]:
