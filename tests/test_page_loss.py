@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from small_store import add, prepare
 from sqlalchemy import event
 from starlette.testclient import TestClient
 from test_page import free_port, wait_for
+from test_page_browser import browser  # noqa: F401 (a fixture)
+from test_page_browser import SLOW_MS, Server, name_of, ready, saved, shows_another
 from test_signin import (
     API,
     HOME,
@@ -209,6 +212,31 @@ def test_act_under_way_when_its_tab_closes_is_kept(program, monkeypatch):
     server.should_exit = True
     thread.join(30)
     assert program.store.check() == []
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_tab_asks_before_it_closes_on_acts_that_are_not_saved_yet(browser, tmp_path):  # noqa: F811
+    server = Server(tmp_path / "shown", 4)
+    tab = browser.new_page()
+    tab.set_default_timeout(SLOW_MS)
+    asked = []
+    tab.on("dialog", lambda one: (asked.append(one.type), one.dismiss()))
+    tab.goto(server.next)
+    ready(tab)
+    name = name_of(tab)
+    server.process.send_signal(signal.SIGSTOP)  # it answers nothing for a while
+    tab.keyboard.press("x")
+    shows_another(tab, name)
+    tab.evaluate("setTimeout(() => location.reload())")  # what closing asks, leaving asks
+    wait_for(lambda: tab.wait_for_timeout(50) or asked)
+    server.process.send_signal(signal.SIGCONT)
+    saved(tab)
+    assert asked == ["beforeunload"]
+    assert server.rows()[name].state == "rejected"
+    tab.close()
+    server.process.terminate()
+    server.process.wait(30)
 
 
 # ------------------------------ a restart

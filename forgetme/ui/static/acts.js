@@ -9,6 +9,7 @@ export class Acts {
     this.page = page;
     this.order = Promise.resolve();
     this.inFlight = 0;
+    window.addEventListener("beforeunload", (event) => this.inFlight && event.preventDefault());
   }
 
   /** Runs a step after all that were asked for before. */

@@ -3,6 +3,7 @@
 import { signedIn } from "./signin.js";
 
 const BASE = new URL("forgetme/", document.baseURI).href;
+const OUTLIVES = 8000; // characters; sent also when the tab closes (browsers take 64 KiB at a time)
 
 /** What the server refused, in words that can be shown as they are. */
 export class Refused extends Error {
@@ -50,10 +51,12 @@ export function get(path) {
 }
 
 export function post(path, body = {}, more = {}) {
+  const text = JSON.stringify(body);
   return call(path, {
+    keepalive: text.length <= OUTLIVES,
     ...more,
     method: "POST",
-    body: JSON.stringify(body),
+    body: text,
     headers: { "Content-Type": "application/json" },
   });
 }
