@@ -18,8 +18,15 @@ from small_store import add, prepare
 from sqlalchemy import event
 from starlette.testclient import TestClient
 from test_page import free_port, wait_for
-from test_page_browser import browser  # noqa: F401 (a fixture)
-from test_page_browser import SLOW_MS, Server, name_of, ready, saved, shows_another
+from test_page_browser import (
+    SLOW_MS,
+    Server,
+    browser,  # noqa: F401 (a fixture)
+    name_of,
+    ready,
+    saved,
+    shows_another,
+)
 from test_signin import (
     API,
     HOME,
