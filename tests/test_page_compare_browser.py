@@ -296,6 +296,7 @@ def test_votes_are_blind_until_given_and_are_counted(page, server, table) -> Non
     ballot = page.locator(".fm-vote-ballot")
     assert not [title for title in titles if title in ballot.inner_html()]
     for key, left in (("a", ROWS - 1), ("t", ROWS - 2), ("b", ROWS - 3), ("s", ROWS - 4)):
+        page.wait_for_selector(".fm-vote-ballot:not(:has(.fm-loading))")
         page.keyboard.press(key)
         page.wait_for_function(
             "words => document.querySelector(\"[data-test='vote-left']\").textContent === words",
