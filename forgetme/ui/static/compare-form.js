@@ -41,6 +41,7 @@ class Form {
     if (first) [this.concept.value] = first;
     this.dialog = frame("New comparison", first ? this.#form() : nothing(() => this.dialog.close()));
     this.dialog.dataset.test = "new-comparison";
+    if (!first) return;
     this.#suggest();
     this.#able();
   }
