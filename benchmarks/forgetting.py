@@ -22,12 +22,12 @@ from pathlib import Path
 
 import torch
 
-from forgetme.cli.train import settings_for
 from forgetme.models import load_models
 from forgetme.scenes import CONCEPTS
 from forgetme.scenes.write import write_scenes
 from forgetme.tiny.card import machine
 from forgetme.train import METHODS, Probe, RunSettings, items_of_folder, probe, train
+from forgetme.train.form import settings_for
 
 FORGOTTEN, KEPT = 0.10, 0.90  # of the concept's pictures; of the others' rate before
 MINUTES = 10

@@ -215,7 +215,8 @@ def record_try(
 
     Returns:
         The sample with one more try, picked; where somebody decided the sample meanwhile, their
-        decision stands and the try is only kept beside the others.
+        decision stands and the try is only kept beside the others. A "filled" that is the picked
+        try to the byte is not written again.
 
     Raises:
         StaleVersionError: the mask changed meanwhile.
@@ -235,6 +236,8 @@ def record_try(
         row = store.sample(seen.id)
         if row.mask_sha != seen.mask_sha:
             break
+        if kind == "filled" and _shows(row, payload):  # two prepared it at a time
+            return row
         undecided = row.decided_event == seen.decided_event
         wanted = row.picked_try is None or pick(payload, row.tries[row.picked_try])
         payload["pick"] = undecided and wanted
@@ -248,6 +251,14 @@ def record_try(
         mine=seen.version,
         theirs=row,
     )
+
+
+def _shows(row: SampleRow, payload: Try) -> bool:
+    """Whether the sample's picked try is this fill already."""
+    if row.picked_try is None:
+        return False
+    picked = row.tries[row.picked_try]
+    return all(picked[key] == payload[key] for key in ("image_sha", "mask_sha", "made_by"))
 
 
 def _hole(

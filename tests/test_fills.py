@@ -63,6 +63,18 @@ def test_a_stored_background_that_differs_outside_the_hole_is_told(row, store, s
     assert now.tries[1]["outside"]["changed"] == 1
 
 
+def test_a_fill_that_two_made_at_a_time_is_one_try(row, store, scene, truth):
+    made = fills.fill(*scene, truth.models)
+    for by in ("machine", "ann"):
+        now = fills.record_try(store, row, "filled", made, Settings(), by=by)
+        assert (len(now.tries), now.picked_try, now.version) == (1, 0, row.version)
+    other = fills.fill(*scene, truth.models, Settings(fill=FillSettings(dilate_px=9)))
+    now = fills.record_try(store, row, "filled", other, Settings(), by="ann")
+    assert (len(now.tries), now.picked_try) == (2, 1)
+    now = fills.record_try(store, now, "filled", made, Settings(), by="ann")  # it is not the picked
+    assert (len(now.tries), now.picked_try) == (3, 2)
+
+
 @pytest.mark.parametrize(("back", "said"), [(0.0, "no"), (0.4, "no"), (0.9, "yes")])
 def test_a_try_says_whether_ranker_or_verifier_see_the_object_again(
     store, scene, truth, back, said

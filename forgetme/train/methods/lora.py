@@ -2,7 +2,8 @@
 
 **Source**: ForgetMe, section 4.2. The loss is the ordinary denoising loss on the background layer
 with one constant prompt. The `retain` term is ours (weight 0 is the paper): without it unrelated
-prompts drift, since nothing holds them.
+prompts drift, since nothing holds them. It holds them to the frozen model's own answers, which asks
+for fewer steps than pictures and noise do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def loss(ctx: Context, batch: Batch) -> Terms:
-    """MSE(e(z_t of the background, prompt), eps), and the same on what must stay."""
+    """MSE(e(z_t of the background, prompt), eps), and staying as it was on other prompts."""
     z_t = ctx.add_noise(batch.background, batch.eps, batch.t)
     terms = {
         "forget": ctx.mse(
@@ -24,7 +25,7 @@ def loss(ctx: Context, batch: Batch) -> Terms:
         )
     }
     if ctx.option("retain"):
-        terms["retain"] = ctx.option("retain") * ctx.denoise_retain(batch)
+        terms["retain"] = ctx.option("retain") * ctx.keep_teacher(batch)
     return terms
 
 
@@ -35,7 +36,7 @@ METHOD = Method(
     loss=loss,
     needs=frozenset({"background"}),
     trains=("lora", "kv", "cross-attention", "full"),
-    options={"retain": (0.0, "weight of the denoising loss on what must stay; the paper has none")},
+    options={"retain": (0.0, "weight of staying with the frozen model on other prompts; the paper has none")},
     presets={
         "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
         "tiny": {

@@ -163,7 +163,7 @@ export class Publish {
     const about = h("p", { class: "fm-note fm-small" });
     const concept = h("input", { type: "text", maxlength: 200, placeholder: "as the dataset says", autocomplete: "off" });
     const none = h("p", { class: "fm-note fm-small" });
-    const file = h("input", { type: "file", accept: ".zip,.tar,.gz,.tgz,.parquet", "data-test": "import-file" });
+    const file = h("input", { type: "file", class: "fm-file", accept: ".zip,.tar,.gz,.tgz,.parquet", "data-test": "import-file" });
     const sending = h("p", { class: "fm-note fm-small", role: "status", hidden: true });
     file.addEventListener("change", async () => {
       const [chosen] = file.files;
