@@ -29,6 +29,8 @@ from forgetme.train import (
 from forgetme.train.context import Context
 from forgetme.train.data import fingerprint, square
 from forgetme.train.method import Batch
+from forgetme.train.params import choose
+from forgetme.train.quick import quick
 
 CAT = RunSettings("lora", "cat", steps=4, lr=1e-2, batch=2, rank=2, probe_every=0, save_every=2)
 KEEP = {"keep": ("dog",), "retain_pictures": 2}
@@ -105,6 +107,27 @@ def test_lora_is_the_denoising_loss_on_backgrounds_with_one_prompt(fresh) -> Non
     assert terms["forget"].item() == pytest.approx(
         ((guess - batch.eps) ** 2).mean().item(), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("trains", ["lora", "kv"])
+def test_lora_may_stay_with_the_frozen_model_on_other_prompts(fresh, trains) -> None:
+    pipe, batch = fresh(), batch_of()
+    settings = replace(CAT, trains=trains, options={"retain": 2.0})
+    context = Context(pipe, METHODS["lora"], settings)
+    choose(pipe.unet, settings)
+    with torch.no_grad():
+        pipe.unet.conv_out.bias += 0.5  # the student has moved by 0.5; the teacher has not
+        if trains == "lora":
+            pipe.unet.conv_out.bias -= 0.5  # a LoRA's teacher is the model without it
+            for name, value in pipe.unet.named_parameters():
+                value += 0.1 * ("lora_B" in name)
+        terms = METHODS["lora"].loss(context, batch)
+        z_r = noised(pipe, batch.retain, batch.retain_eps, batch.retain_t)
+        text = text_states(pipe, batch.retain_prompts)
+        moved, was = (one(z_r, batch.retain_t, text).sample for one in (pipe.unet, fresh().unet))
+    expected = 2.0 * ((moved - was) ** 2).mean().item()
+    assert expected > 0.01
+    assert terms["retain"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_random_labelling_is_its_equation(fresh) -> None:
@@ -487,3 +510,16 @@ def test_pictures_are_cut_square_from_the_middle() -> None:
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
     assert (square(wide, 5) == 255).all()
+
+
+def test_the_layout_for_quick_steps_is_taken_back(fresh) -> None:
+    unet = fresh().unet
+    was = {name: (value.clone(), value.stride()) for name, value in unet.named_parameters()}
+    with quick(unet):
+        assert unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        assert not unet.conv_in.weight.is_contiguous()
+        assert not torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+    for name, value in unet.named_parameters():
+        assert value.stride() == was[name][1]
+        assert torch.equal(value, was[name][0])

@@ -75,8 +75,10 @@ def load(
             if f"{moment}/{name}" in tensors
         }
         if state:
-            device = {m: "cpu" if m == "step" else parameter.device for m in state}
-            optimizer.state[parameter] = {m: v.to(device[m]) for m, v in state.items()}
+            optimizer.state[parameter] = {
+                m: v if m == "step" else torch.empty_like(parameter.data).copy_(v)  # laid as it is
+                for m, v in state.items()
+            }
     if scaler.is_enabled():
         scaler.load_state_dict(json.loads(words["scaler"]))
     return int(words["step"])

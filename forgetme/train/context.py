@@ -38,7 +38,7 @@ class Context:
         known = {name: value for name, (value, _) in method.options.items()}
         self._options = {**known, **settings.options}
         self._teacher = None
-        if "teacher" in method.needs and not self._lora:
+        if "teacher" in method.needs_with(self._options) and not self._lora:
             self._teacher = copy.deepcopy(pipe.unet).requires_grad_(False).eval()
 
     @property

@@ -94,11 +94,12 @@ def units(
     last = settings.steps if last is None else last
     method = method_of(settings.method)
     options = {**{name: one[0] for name, one in method.options.items()}, **settings.options}
-    teacher = "teacher" in method.needs
-    step = GRADIENT + (2.0 if teacher else 0.0)
+    step = GRADIENT + (2.0 if "teacher" in method.needs else 0.0)
     step += options.get("draw_steps", 0) / 2 * PAIR  # stopped halfway on average
-    if "retain" in method.needs or options.get("retain"):
-        step += GRADIENT + (1.0 if teacher else 0.0)
+    if "retain" in method.needs:
+        step += GRADIENT
+    elif options.get("retain"):
+        step += GRADIENT + 1.0
     total = (last - first) * step * settings.batch * settings.accumulate
     if first == 0 and settings.keep:
         total += settings.retain_pictures * DRAW_STEPS * PAIR
@@ -144,7 +145,8 @@ def _memory(settings: RunSettings, preset: str, device: str) -> float:
     half = settings.precision != "no"
     moved = base.unet_mb * _MOVED.get(settings.trains, 1.0)
     own = moved * (4 if settings.trains != "lora" else 3)  # gradient, two moments, what it was
-    teacher = "teacher" in method_of(settings.method).needs and settings.trains != "lora"
+    needs = method_of(settings.method).needs_with(settings.options)
+    teacher = "teacher" in needs and settings.trains != "lora"
     held = base.unet_mb * (2 if teacher else 1) + base.rest_mb + own
     picture = (
         base.picture_mb * (0.6 if half else 1) * (0.3 if settings.gradient_checkpointing else 1)

@@ -27,6 +27,7 @@ from forgetme.train.params import choose
 from forgetme.train.patch import Patch, read_patch, write_delta, write_lora
 from forgetme.train.probe import Probe
 from forgetme.train.processes import any_asked, autocast, halve_frozen, join, rows_of
+from forgetme.train.quick import quick
 from forgetme.train.settings import RunSettings
 from forgetme.train.watch import Probing, Watch
 
@@ -130,24 +131,25 @@ def train(
         watch.begin(checkpoint.steps(out), len(items))
         with accelerator.main_process_first():  # the others read what it has made
             data = make_latents(pipe, method, items, settings, out / "latents", key)
-        watch.probe(0)
         notes = notes_of(pipe.unet)
-        state = _state(pipe, method, settings, data, accelerator)
-        before = {n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n}
-        done = checkpoint.load(out, state.chosen, state.optimizer, state.scaler)
-        last = done >= settings.steps
-        while not last:
-            values = _step(state, done, watch)
-            done += 1
-            watch.step(done, values)
-            if watch.main:
-                on_step(done, settings.steps, values)
-            last = done == settings.steps or any_asked(accelerator, stop())
-            if watch.main and (last or (settings.save_every and done % settings.save_every == 0)):
-                checkpoint.save(out, done, state.chosen, state.optimizer, state.scaler)
-            if settings.probe_every and done % settings.probe_every == 0:
-                watch.probe(done)
-        watch.probe(done)  # unless that was the last step's
+        with quick(pipe.unet):
+            watch.probe(0)
+            state = _state(pipe, method, settings, data, accelerator)
+            before = {n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n}
+            done = checkpoint.load(out, state.chosen, state.optimizer, state.scaler)
+            last = done >= settings.steps
+            while not last:
+                values = _step(state, done, watch)
+                done += 1
+                watch.step(done, values)
+                if watch.main:
+                    on_step(done, settings.steps, values)
+                last = done == settings.steps or any_asked(accelerator, stop())
+                if watch.main and (last or _due(settings.save_every, done)):
+                    checkpoint.save(out, done, state.chosen, state.optimizer, state.scaler)
+                if _due(settings.probe_every, done):
+                    watch.probe(done)
+            watch.probe(done)  # unless that was the last step's
         if watch.main:
             made = {**run.record, **_versions(), "steps_done": done, "base_notes": notes}
             made["probe"] = watch.last_probe()
@@ -157,6 +159,10 @@ def train(
                 write_delta(out / "patch", before, state.chosen, made)
         accelerator.wait_for_everyone()
     return RunResult(done, done >= settings.steps, read_patch(out), tuple(watch.probes), watch.main)
+
+
+def _due(every: int, done: int) -> bool:
+    return every > 0 and done % every == 0
 
 
 @dataclass(frozen=True)

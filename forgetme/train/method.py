@@ -64,3 +64,7 @@ class Method:
     trains: tuple[Trains, ...]
     options: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def needs_with(self, options: Mapping[str, float]) -> frozenset[Need]:
+        """What it needs with these numbers: to stay with the frozen model takes that model."""
+        return self.needs | frozenset(["teacher"] if options.get("retain") else [])

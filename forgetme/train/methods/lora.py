@@ -36,7 +36,9 @@ METHOD = Method(
     loss=loss,
     needs=frozenset({"background"}),
     trains=("lora", "kv", "cross-attention", "full"),
-    options={"retain": (0.0, "weight of staying with the frozen model on other prompts; the paper has none")},
+    options={
+        "retain": (0.0, "weight of staying with the frozen model on other prompts; the paper: none")
+    },
     presets={
         "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
         "tiny": {
