@@ -204,16 +204,16 @@ class OpenAIVerifier:
     def ask(
         self,
         question: str,
-        picture: np.ndarray,
+        picture: np.ndarray | None,
         instructions: str,
         answer_format: dict[str, Any],
         read: Callable[[dict[str, Any]], Answer],
     ) -> Answer:
-        """Sends a question about a picture until there is a usable answer, or no hope for one.
+        """Sends a question until there is a usable answer, or no hope for one.
 
         Args:
             question: what to answer.
-            picture: (H, W, 3) uint8 RGB, sent as it is.
+            picture: what it is about, (H, W, 3) uint8 RGB, sent as it is; or None.
             instructions: how to answer.
             answer_format: the JSON schema of the answer, as the chat API takes it.
             read: turns the answer into a value; KeyError, TypeError and ValueError mean that it
@@ -257,22 +257,19 @@ class OpenAIVerifier:
     def _request(
         self,
         question: str,
-        picture: np.ndarray,
+        picture: np.ndarray | None,
         instructions: str,
         answer_format: dict[str, Any],
     ) -> dict[str, Any]:
-        url = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()
+        content: list[dict[str, Any]] = [{"type": "text", "text": question}]
+        if picture is not None:
+            url = "data:image/png;base64," + base64.b64encode(png_bytes(picture)).decode()
+            content.append({"type": "image_url", "image_url": {"url": url, "detail": "low"}})
         return {
             "model": self.made_by,
             "messages": [
                 {"role": "system", "content": instructions},
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "text", "text": question},
-                        {"type": "image_url", "image_url": {"url": url, "detail": "low"}},
-                    ],
-                },
+                {"role": "user", "content": content},
             ],
             "response_format": answer_format,
         }

@@ -37,7 +37,7 @@ class Asked:
     """A request as the server understood it; names of headers are in lower case."""
 
     question: str
-    image: np.ndarray
+    image: np.ndarray | None  # None: asked without a picture
     system: str
     body: dict[str, Any]
     headers: dict[str, str]
@@ -146,10 +146,13 @@ def _protocol_problem(body: dict[str, Any]) -> str | None:
 
 def _read(body: dict[str, Any], headers: dict[str, str]) -> Asked:
     system, user = body["messages"]
-    text, picture = user["content"]
-    prefix, _, data = picture["image_url"]["url"].partition(",")
-    assert prefix == "data:image/png;base64"
-    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
+    text, *pictures = user["content"]
+    image = None
+    if pictures:
+        [picture] = pictures
+        prefix, _, data = picture["image_url"]["url"].partition(",")
+        assert prefix == "data:image/png;base64"
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
     return Asked(text["text"], image, system["content"], body, headers)
 
 

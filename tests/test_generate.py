@@ -21,7 +21,6 @@ from forgetme.verify import AskSettings, OpenAIVerifier
 
 ASSETS = Path(__file__).parents[1] / "assets" / "tiny"
 QUICK = DrawSettings(seed=3, steps=2, batch=2)
-PICTURE = np.full((8, 8, 3), 127, np.uint8)
 
 
 # ------------------------------------------------------------------ prompts
@@ -105,11 +104,11 @@ def test_written_prompts_are_asked_for_once_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "cat.txt"
     with OpenAIServer() as server:
         server.queue.extend([answer("a cat", "a cat on a mat", "a dog"), answer("a cat", "A Cat!")])
-        assert writer(server, path).want(3, PICTURE) == ["a cat", "a cat on a mat", "A Cat!"]
+        assert writer(server, path).want(3) == ["a cat", "a cat on a mat", "A Cat!"]
         assert path.read_text() == "a cat\na cat on a mat\nA Cat!\n"
         assert "Write 3 prompts for the concept 'cat'" in server.asked[0].question
         assert "Write 1 prompts" in server.asked[1].question
-        assert writer(server, path).want(2, PICTURE) == ["a cat", "a cat on a mat"]
+        assert writer(server, path).want(2) == ["a cat", "a cat on a mat"]
         assert len(server.asked) == 2
 
 
@@ -117,15 +116,15 @@ def test_broken_answers_are_asked_again_and_failures_keep_what_was_paid(tmp_path
     path = tmp_path / "cat.txt"
     with OpenAIServer() as server:
         server.queue.extend([error(503), answer("a dog"), answer("a cat")])
-        assert writer(server, path).want(1, PICTURE) == ["a cat"]
+        assert writer(server, path).want(1) == ["a cat"]
         server.queue.append(answer("a cat"))
         with pytest.raises(VerifierError, match="nothing but what it wrote before; 1 prompts"):
-            writer(server, path).want(2, PICTURE)
+            writer(server, path).want(2)
         server.queue.append(answer("a grey cat"))
         with pytest.raises(VerifierError, match="spend cap"):
-            writer(server, path, max_calls=1).want(3, PICTURE)
+            writer(server, path, max_calls=1).want(3)
         with pytest.raises(VerifierError, match="key was refused"):
-            writer(server, path, key="sk-wrong").want(3, PICTURE)
+            writer(server, path, key="sk-wrong").want(3)
     assert prompts_of_file(path) == ["a cat", "a grey cat"]
 
 
@@ -232,7 +231,8 @@ def test_generate_takes_prompts_of_a_language_model(command, tmp_path, monkeypat
         for _ in range(2):
             done = run(*command, "--count", 2, "--writer", "gpt-4o")
             assert done.exit_code == 0, done.output
-        assert len(server.asked) == 1
+        [asked] = server.asked
+        assert asked.image is None
     with Store(tmp_path / "store") as store:
         assert [row.caption for row in store.samples()] == ["a cat in a hat", "two cats"]
     assert len(list((tmp_path / "store" / "prompts").glob("cat-0-gpt-4o-*.txt"))) == 1

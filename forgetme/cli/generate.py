@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -30,10 +30,6 @@ from forgetme.cli.frame import (
     say,
 )
 from forgetme.errors import ForgetmeError
-
-if TYPE_CHECKING:
-    from forgetme.diffusion import Diffusion
-    from forgetme.generate import DrawSettings
 
 
 @app.command()
@@ -84,7 +80,7 @@ def generate(
         if writer is not None:
             place = opened.folder / "prompts"
             limits = (max_calls, max_tokens)
-            lines = _written(place, concept, count, writer, limits, models.diffusion, settings)
+            lines = _written(place, concept, count, writer, limits, seed)
         else:
             lines = _lines(concept, count, prompts, preset if base is None else "full", seed)
         with progress(count) as on_progress:
@@ -129,8 +125,7 @@ def _written(
     count: int,
     model: str,
     limits: tuple[int | None, int | None],
-    diffusion: Diffusion,
-    settings: DrawSettings,
+    seed: int,
 ) -> Iterable[str]:
     """Has a language model write the prompts; those that are paid for are kept in a file."""
     from forgetme.prompts import WrittenPrompts
@@ -142,11 +137,8 @@ def _written(
         base_url=os.environ.get("OPENAI_BASE_URL") or None,
         settings=AskSettings(timeout_s=120.0, max_calls=limits[0], max_tokens=limits[1]),
     )
-    asked = f"{concept} {settings.seed} {model}"
+    asked = f"{concept} {seed} {model}"
     words = re.sub(r"[^a-z0-9]+", "-", asked.lower()).strip("-")[:80]
     sha = hashlib.sha256(asked.encode()).hexdigest()[:8]  # words of two concepts may be alike
     writer = WrittenPrompts(folder / f"{words}-{sha}.txt", concept, client)
-    if len(writer.prompts) >= count:
-        return writer.prompts[:count]
-    example = diffusion.generate(f"a photo of a {concept}", seed=settings.seed, steps=10)
-    return writer.want(count, example, lambda done: note(f"{done}/{count} prompts written"))
+    return writer.want(count, lambda done: note(f"{done}/{count} prompts written"))

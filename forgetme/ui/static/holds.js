@@ -5,6 +5,7 @@ import { isDecided } from "./worklist.js";
 const AHEAD = 2;
 const RENEW_MS = 60_000;
 const IDLE_MS = 600_000; // nobody at the desk: the hold may run out
+const GIVEN_BACK_MS = 300; // until the server has heard what another tab gave back
 
 export class Holds {
   constructor(page) {
@@ -18,6 +19,11 @@ export class Holds {
     }
     setInterval(() => this.#renew(), RENEW_MS);
     window.addEventListener("pagehide", () => this.#leaveAll());
+    // A hold is a person's, not a tab's: what one tab gives back, another that shows it takes again.
+    this.tabs = new BroadcastChannel("forgetme-holds");
+    this.tabs.addEventListener("message", ({ data }) => {
+      if (data.some((id) => this.mine.has(id))) setTimeout(() => this.#renew(), GIVEN_BACK_MS);
+    });
   }
 
   /** Whether there is anybody to be kept apart from. */
@@ -54,6 +60,7 @@ export class Holds {
     this.settled = new Set([...this.settled].filter((id) => take.includes(id)));
     try {
       const { kept_back: kept } = await post("hold", { take, leave });
+      if (leave.length) this.tabs.postMessage(leave);
       for (const id of take) this.#mark(id, kept[id] ?? null);
     } catch {
       // The server refuses acts on what is somebody else's, so nothing is lost by not knowing.
@@ -86,6 +93,9 @@ export class Holds {
   }
 
   #leaveAll() {
-    if (this.mine.size) post("hold", { leave: [...this.mine] }, { keepalive: true }).catch(() => {});
+    if (!this.mine.size) return;
+    const leave = [...this.mine];
+    post("hold", { leave }, { keepalive: true }).catch(() => {});
+    this.tabs.postMessage(leave);
   }
 }
