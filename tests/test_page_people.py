@@ -208,6 +208,23 @@ def test_held_image_opens_to_be_looked_at_only(team):
     assert "ben" not in {one.by for one in team.store.events(sample)}
 
 
+def test_a_second_tab_that_closes_leaves_the_hold_to_the_first(team):
+    first = team.window("ann", team.fresh())
+    sample = ready(first)
+    assert holds(first)
+    second = first.context.new_page()
+    second.goto(f"{team.url}?sample={sample}")
+    second.wait_for_function("document.querySelector('.fm')?.curate?.sample")
+    assert holds(second)
+    heard = "document.querySelector('.fm').curate.holds.tabs.onmessage = () => { window.heard = 1 }"
+    first.evaluate(heard)
+    second.close(run_before_unload=True)
+    first.wait_for_function("window.heard")
+    with first.expect_request(lambda request: sample in (request.post_data or "")):
+        pass
+    team.wait_for(lambda: team.store.holds.of([sample]) == {sample: "ann"})
+
+
 def test_viewer_sees_all_and_changes_nothing(team):
     page = team.window("vic", team.fresh())
     sample = ready(page)
