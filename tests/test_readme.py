@@ -180,11 +180,28 @@ def benchmarks_part() -> str:
     return "\n".join([*head, *rows]) + f"\n\n{results['machine']}; {results['date']}.\n"
 
 
+def forgetting_part() -> str:
+    """What `python -m benchmarks.forgetting --record` found."""
+    from benchmarks.forgetting import table
+
+    found = json.loads((ROOT / "benchmarks" / "forgetting.json").read_text(encoding="utf-8"))
+    return table(found) + f"\n{found['machine']}; {found['date']}.\n"
+
+
+def judge_part() -> str:
+    """What `python -m benchmarks.judge --record` found."""
+    from benchmarks.ranks import tables
+
+    return tables(json.loads((ROOT / "benchmarks" / "judge.json").read_text(encoding="utf-8")))
+
+
 GENERATED = {
     "commands": commands_part,
     "app-help": app_help_part,
     "tiny-card": tiny_card_part,
     "benchmarks": benchmarks_part,
+    "forgetting": forgetting_part,
+    "judge": judge_part,
 }
 
 

@@ -147,6 +147,12 @@ def test_random_labelling_is_its_equation(fresh) -> None:
     assert terms["forget"].item() == pytest.approx(((right - wrong) ** 2).mean().item(), rel=1e-5)
     expected = 0.5 * ((kept - batch.retain_eps) ** 2).mean().item()
     assert terms["retain"].item() == pytest.approx(expected, rel=1e-5)
+    stays = replace(settings, trains="kv", options={"alpha": 0.0, "retain": 3.0})
+    context = Context(pipe, METHODS["rl"], stays)
+    with torch.no_grad():
+        pipe.unet.conv_out.bias += 0.5  # moves every answer by 0.5; the frozen model stays
+        terms = METHODS["rl"].loss(context, batch)
+    assert terms["retain"].item() == pytest.approx(3.0 * 0.5**2, rel=1e-4)
 
 
 def test_random_labelling_stops_the_gradient_of_the_wrong_label(fresh) -> None:

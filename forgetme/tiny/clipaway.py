@@ -22,11 +22,12 @@ from forgetme.rank import crop_views
 from forgetme.tiny.bank import SceneBank, scene_bank
 from forgetme.tiny.diffusion import MIN_SNR, SIZE, UNCONDITIONAL, to_unit
 from forgetme.tiny.loop import TrainSettings, autocast, fit
+from forgetme.train.quick import quick
 
 # Each part's steps; the command's `--steps` is the adapter's.
-ALPHA_SETTINGS = TrainSettings(steps=200, batch=12, lr=5e-4, warmup=15, ema=0.97)
+ALPHA_SETTINGS = TrainSettings(steps=600, batch=12, lr=5e-4, warmup=15, ema=0.97)
 MAPPING_SETTINGS = TrainSettings(steps=1000, batch=128, lr=1e-3, warmup=50, ema=0.99)
-SETTINGS = TrainSettings(steps=400, batch=16, lr=2e-3, warmup=20, ema=0.97)
+SETTINGS = TrainSettings(steps=2000, batch=16, lr=2e-3, warmup=50, ema=0.99)
 VIEWS = 1000  # crops that all three learn on
 CELL = SIZE // 16  # px of a latent cell: holes are made of whole ones
 ASKED = ClipAwaySettings(negative_prompt="", guidance=5.0)  # it was never taught such words
@@ -286,7 +287,7 @@ def train_adapter(
         error = (guess.float() - eps).square().mean((1, 2, 3))
         return (weight[t] * error).mean(), {"mse": round(error.mean().item(), 4)}
 
-    with adapter.on():
+    with adapter.on(), quick(unet):
         trained = fit(model, loss_fn, settings, work / PARTS[2], minutes=minutes)
     return tensors_of(trained)
 

@@ -96,9 +96,9 @@ def units(
     options = {**{name: one[0] for name, one in method.options.items()}, **settings.options}
     step = GRADIENT + (2.0 if "teacher" in method.needs else 0.0)
     step += options.get("draw_steps", 0) / 2 * PAIR  # stopped halfway on average
-    if "retain" in method.needs:
+    if options.get("alpha"):
         step += GRADIENT
-    elif options.get("retain"):
+    if options.get("retain"):
         step += GRADIENT + 1.0
     total = (last - first) * step * settings.batch * settings.accumulate
     if first == 0 and settings.keep:

@@ -57,8 +57,8 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 96,
-            "steps": 150,
-            "lr": 1e-4,
+            "steps": 100,
+            "lr": 3e-4,
             "batch": 8,
             "trains": "cross-attention",
             "options": {"draw_steps": 12, "retain": 1.0},

@@ -44,11 +44,11 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 96,
-            "steps": 300,
+            "steps": 200,
             "lr": 1e-3,
             "batch": 16,
             "rank": 16,
-            "options": {"retain": 1.0},
+            "options": {"retain": 5.0},
         },
     },
 )

@@ -3,6 +3,10 @@
 **Source**: Fan et al. 2024 (SalUn) without its mask, `random_label.py`; LoReUn, equation 3. The
 wrong label is the anchor prompt. As in that code the target is the current model's own answer to
 the anchor, with its gradient stopped.
+
+The `retain` term is ours. Where what must stay was drawn by the model itself, pictures of it teach
+their own faults: guidance makes them more alike than the model's own idea of the prompt. The frozen
+model's answers do not.
 """
 
 from __future__ import annotations
@@ -18,12 +22,20 @@ if TYPE_CHECKING:
 
 
 def loss(ctx: Context, batch: Batch) -> Terms:
-    """MSE(e(z_t, c), sg e(z_t, anchor)) + alpha MSE(e(z_t of retain, its prompt), eps)."""
+    """MSE(e(z_t, c), sg e(z_t, anchor)) + alpha MSE(e(z_t of retain, its prompt), eps).
+
+    With `retain` also the distance from the frozen model on what must stay.
+    """
     z_t = ctx.add_noise(batch.original, batch.eps, batch.t)
     with torch.no_grad():
         wrong = ctx.student(z_t, batch.t, ctx.anchor)
     forget = ctx.mse(ctx.student(z_t, batch.t, ctx.prompt), wrong)
-    return {"forget": forget, "retain": ctx.option("alpha") * ctx.denoise_retain(batch)}
+    retain = []
+    if ctx.option("alpha"):
+        retain.append(ctx.option("alpha") * ctx.denoise_retain(batch))
+    if ctx.option("retain"):
+        retain.append(ctx.option("retain") * ctx.keep_teacher(batch))
+    return {"forget": forget, "retain": sum(retain, torch.zeros_like(forget))}
 
 
 METHOD = Method(
@@ -33,9 +45,23 @@ METHOD = Method(
     loss=loss,
     needs=frozenset({"original", "retain"}),
     trains=("full", "cross-attention", "kv", "no-cross-attention", "lora"),
-    options={"alpha": (1.0, "weight of what must stay")},
+    options={
+        "alpha": (1.0, "weight of pictures of what must stay"),
+        "retain": (
+            0.0,
+            "weight of staying with the frozen model on other prompts; the paper: none",
+        ),
+    },
     presets={
         "full": {"steps": 500, "lr": 1e-5, "batch": 8},
-        "tiny": {"precision": "bf16", "retain_pictures": 96, "steps": 200, "lr": 1e-4, "batch": 16},
+        "tiny": {
+            "precision": "bf16",
+            "retain_pictures": 96,
+            "steps": 150,
+            "lr": 3e-4,
+            "batch": 8,
+            "trains": "cross-attention",
+            "options": {"alpha": 0.0, "retain": 5.0},
+        },
     },
 )
