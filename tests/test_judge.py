@@ -203,9 +203,11 @@ def test_the_blur_is_of_the_whole_picture(noise):
 
 
 def test_a_shifted_patch_comes_from_the_nearest_place_without_overlap():
-    image = np.arange(2 * 6 * 3, dtype=np.uint8).reshape(2, 6, 3)
-    filled = judge.shifted(image, box((2, 6), slice(None), slice(0, 2)))
-    assert (filled[:, :2] == image[:, 2:4]).all()
+    image = np.arange(2 * 8 * 3, dtype=np.uint8).reshape(2, 8, 3)
+    hole = box((2, 8), slice(None), slice(5, 7))
+    assert (judge.shifted(image, hole)[:, 5:7] == image[:, 3:5]).all()
+    image, hole = image.swapaxes(0, 1), hole.T
+    assert (judge.shifted(image, hole)[5:7] == image[3:5]).all()
 
 
 def test_a_shifted_patch_has_the_shape_of_the_hole():
