@@ -70,9 +70,6 @@ def prepare_ahead(
     Returns:
         How many were prepared and how many failed.
     """
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is the page's
     models = load_models(preset, embeddings=store.embeddings)
     done, failed, embedded = 0, set(), set()
     while not job.should_stop and _page_lives(page):

@@ -208,6 +208,11 @@ def _claimed(row: JobRow) -> bool:
     return row.pid is None and fresh
 
 
+def _threads() -> str:
+    """Half of the cores; threads that fight for a core with the page's lose far more than half."""
+    return str(max(1, (os.cpu_count() or 2) // 2))
+
+
 def _spawn(store: Store, row: JobRow) -> None:
     store.jobs.folder.mkdir(parents=True, exist_ok=True)
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -215,6 +220,7 @@ def _spawn(store: Store, row: JobRow) -> None:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", _threads()),
         "FORGETME_STORE": store.jobs.address,  # may hold a password, so never on a command line
         "FORGETME_BLOBS": str(store.jobs.blobs),
     }

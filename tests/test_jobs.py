@@ -375,6 +375,22 @@ def test_no_password_is_on_a_job_command_line_nor_in_the_table(store, kinds, tmp
     assert words[-4:] == ["job", "run", asked.id, ""]
 
 
+@pytest.mark.parametrize(("given", "wanted"), [(None, "3"), ("5", "5")])
+def test_a_job_leaves_half_of_the_cores_to_others(
+    store, kinds, tmp_path, monkeypatch, given, wanted
+):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    asked = start(store, "light", tmp_path)
+    at_step(store, asked.id, tmp_path)
+    environ = Path(f"/proc/{jobs.get(store, asked.id).pid}/environ")
+    if not environ.exists():
+        pytest.skip("no /proc here")
+    assert f"OMP_NUM_THREADS={wanted}" in environ.read_bytes().decode().split("\0")
+
+
 def test_unknown_kind_and_arguments_that_are_no_json_are_refused(store):
     with pytest.raises(ValueError, match="known: .*prepare"):
         jobs.submit(store, "dance", {}, "ann")
