@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from forgetme.clipaway.adapter import Adapter, AdapterTensors
 from forgetme.clipaway.fill import RECORD, TINY_FILES, ClipAwaySettings
-from forgetme.clipaway.mapping import build_mapping, load_mapping
+from forgetme.clipaway.mapping import build_mapping, load_mapping, project
 from forgetme.clipaway.tower import AlphaClip, add_alpha, load_alpha_clip, published_tensors
 from forgetme.models import Models, load_models
 from forgetme.rank import crop_views
@@ -27,7 +27,7 @@ from forgetme.train.quick import quick
 # Each part's steps; the command's `--steps` is the adapter's.
 ALPHA_SETTINGS = TrainSettings(steps=600, batch=12, lr=5e-4, warmup=15, ema=0.97)
 MAPPING_SETTINGS = TrainSettings(steps=1000, batch=128, lr=1e-3, warmup=50, ema=0.99)
-SETTINGS = TrainSettings(steps=2000, batch=16, lr=2e-3, warmup=50, ema=0.99)
+SETTINGS = TrainSettings(steps=1500, batch=16, lr=2e-3, warmup=50, ema=0.99)
 VIEWS = 1000  # crops that all three learn on
 CELL = SIZE // 16  # px of a latent cell: holes are made of whole ones
 ASKED = ClipAwaySettings(negative_prompt="", guidance=5.0)  # it was never taught such words
@@ -154,7 +154,9 @@ def train(
     nothing = load_mapping(folder / TINY_FILES[1], settings.device)(
         torch.zeros(1, encoder.dim, device=settings.device)
     )
-    adapter = train_adapter(views, wanted, nothing, models, settings, **run)
+    with autocast(settings.device):
+        asked = as_asked(views, encoder, load_mapping(folder / TINY_FILES[1], settings.device))
+    adapter = train_adapter(views, wanted, asked, nothing, models, settings, **run)
     _save(adapter.flat(), folder / TINY_FILES[2])
     parts = (tower.state_dict(), mapping.state_dict(), adapter.flat())
     return {
@@ -236,9 +238,21 @@ def train_mapping(
     return fit(model, loss_fn, settings, work / PARTS[1], minutes=minutes)
 
 
+@torch.no_grad()
+def as_asked(views: Views, encoder: AlphaClip, mapping: torch.nn.Module) -> torch.Tensor:
+    """What CLIPAway shows the adapter: the background without the object's direction, (N, D)."""
+    parts = []
+    for i in range(0, len(views.holes), 64):
+        images, holes = views.images[i : i + 64], views.holes[i : i + 64]
+        background, foreground = (mapping(encoder(images, where)) for where in (~holes, holes))
+        parts.append(project(background, foreground))
+    return torch.cat(parts)
+
+
 def train_adapter(
     views: Views,
     wanted: torch.Tensor,
+    asked: torch.Tensor,
     nothing: torch.Tensor,
     models: Models,
     settings: TrainSettings,
@@ -250,7 +264,8 @@ def train_adapter(
 
     **Source**: Ye et al. 2023: noise prediction, given the picture's own embedding; keys and
     values start as those of the text. The prompt is empty, as CLIPAway's is; a dropped embedding
-    becomes `nothing`, what CLIPAway guides away from.
+    becomes `nothing`, what CLIPAway guides away from. The published adapter knows pictures' own
+    embeddings alone; this small one also learns each background from what it will be `asked`.
     """
     device = settings.device
     pipe = type(models.diffusion.pipe)(
@@ -265,7 +280,8 @@ def train_adapter(
     text = pipe.encode_prompt("", device, 1, False)[0].detach()  # (1, tokens, D)
     with autocast(device):
         latents = latents_of(pipe.vae, np.concatenate([views.images, views.backgrounds]))
-    shown = wanted[:2].flatten(0, 1)  # (2 N, D)
+    latents = torch.cat([latents, latents[len(views.images) :]])
+    shown = torch.cat([wanted[0], wanted[1], asked])  # (3 N, D)
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
         del step, done
