@@ -6,7 +6,6 @@ A name from outside is never a path: it names one folder of `comparisons/` or `r
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
+from forgetme.store.names import plain_folders
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,79}$"
 PICTURE = r"^[0-9a-f]{16}$"
@@ -61,7 +61,7 @@ def comparisons_folder(store: Store) -> Path:
 def kept_comparisons(store: Store) -> list[Kept]:
     """Returns the comparisons inside a store, the latest first; those that cannot be read last."""
     found = []
-    for folder in _folders(comparisons_folder(store)):
+    for folder in plain_folders(comparisons_folder(store), NAME):
         if folder.name == CACHE or not _file(folder, TABLE):
             continue
         try:
@@ -125,7 +125,7 @@ def is_taken(store: Store, name: str) -> bool:
 def kept_runs(store: Store) -> list[Run]:
     """Returns the runs inside a store that have made a patch, in alphabetical order."""
     found = []
-    for folder in _folders(store.folder / "runs"):
+    for folder in plain_folders(store.folder / "runs", NAME):
         path = _file(folder, "patch", "patch.json")
         if path is None:
             continue
@@ -197,16 +197,3 @@ def _file(folder: Path, *parts: str) -> Path | None:
     except OSError:
         return None
     return path if is_ours and path.is_file() else None
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Returns the folders of plain name right below; links are no folders of ours."""
-    try:
-        with os.scandir(parent) as entries:
-            return [
-                Path(entry)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and re.fullmatch(NAME, entry.name)
-            ]
-    except FileNotFoundError:
-        return []

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 from forgetme.dataset.place import MARKER
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
-from forgetme.store.names import safe_stem
+from forgetme.store.names import plain_folders, safe_stem
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _PIECE = 2**20  # bytes read at a time
@@ -58,7 +57,7 @@ def export_path(store: Store, name: str) -> Path:
 
 def kept_exports(store: Store) -> list[Kept]:
     """Returns the exports inside a store, the latest first."""
-    found = [one for folder in _folders(exports_folder(store)) if (one := _kept(folder))]
+    found = [one for folder in plain_folders(exports_folder(store), NAME) if (one := _kept(folder))]
     return sorted(found, key=lambda one: one.at, reverse=True)
 
 
@@ -77,7 +76,7 @@ def kept_export(store: Store, name: str) -> Kept:
 
 def importable(store: Store) -> list[str]:
     """Returns the names of the folders that wait in `imports/`."""
-    return sorted(folder.name for folder in _folders(imports_folder(store)))
+    return sorted(folder.name for folder in plain_folders(imports_folder(store), NAME))
 
 
 def import_path(store: Store, name: str) -> Path:
@@ -147,19 +146,6 @@ def _plain(name: str) -> str:
             "for example cats-2026"
         )
     return name
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Returns the folders of plain name right below; links are no folders of ours."""
-    try:
-        with os.scandir(parent) as entries:
-            return [
-                Path(entry)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and re.fullmatch(NAME, entry.name)
-            ]
-    except FileNotFoundError:
-        return []
 
 
 def _kept(folder: Path) -> Kept | None:

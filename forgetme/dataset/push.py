@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -22,6 +21,7 @@ from forgetme.dataset.quadruple import Progress, Record, stems
 from forgetme.dataset.splits import SHARES, SPLITS, Shares
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
+from forgetme.weights import file_sha256
 
 CARD = "README.md"
 
@@ -175,7 +175,7 @@ def _send(hub: Hub, folder: Path, count: int, on_progress: Progress | None) -> _
     marker = {
         "made_by": f"forgetme {__version__}",
         "format": "parquet",
-        "files": {name: _sha(folder / name) for name in names},
+        "files": {name: file_sha256(folder / name) for name in names},
     }
     (folder / MARKER).write_text(json.dumps(marker), encoding="utf-8")
     removed = tuple(name for name in hub.files if name in earlier and name not in names)
@@ -205,11 +205,3 @@ def _earlier(hub: Hub) -> set[str]:
 
 def _is_data(name: str) -> bool:
     return name.startswith("data/") or name.endswith((".parquet", ".csv", ".jsonl", ".tar", ".zip"))
-
-
-def _sha(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()

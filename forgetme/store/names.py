@@ -1,8 +1,10 @@
 """Names from outside become file stems here, and nowhere else."""
 
 import hashlib
+import os
+import re
 import unicodedata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from forgetme.errors import ForgetmeError
 from forgetme.images import IMAGE_SUFFIXES
@@ -72,3 +74,21 @@ def clean_concept(concept: str) -> str:
 def sample_id(concept: str, identity: str) -> str:
     """Returns the id of a sample: 16 hex digits of its concept and its pixels' sha256."""
     return hashlib.sha256(f"{concept}\0{identity}".encode()).hexdigest()[:16]
+
+
+def plain_folders(parent: Path, pattern: str) -> list[Path]:
+    """Returns the folders right below one whose names match; links are no folders of ours.
+
+    Args:
+        parent: need not be there.
+        pattern: regular expression of the whole name.
+    """
+    try:
+        with os.scandir(parent) as entries:
+            return [
+                Path(entry)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and re.fullmatch(pattern, entry.name)
+            ]
+    except FileNotFoundError:
+        return []

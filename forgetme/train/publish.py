@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from forgetme.dataset.hub import Hub
 from forgetme.dataset.place import MARKER
 from forgetme.train.card import CARD, PICTURES, write_card
 from forgetme.train.patch import DELTA_FILE, LORA_FILE, RECORD, read_patch
+from forgetme.weights import file_sha256
 
 WEIGHTS = (LORA_FILE, DELTA_FILE)
 
@@ -109,7 +109,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _mark(folder: Path, paths: dict[str, Path]) -> Path:
     marker = folder / MARKER
-    hashes = {name: _sha(path) for name, path in sorted(paths.items())}
+    hashes = {name: file_sha256(path) for name, path in sorted(paths.items())}
     words = {"made_by": f"forgetme {__version__}", "format": "patch", "files": hashes}
     marker.write_text(json.dumps(words), encoding="utf-8")
     return marker
@@ -123,11 +123,3 @@ def _gone(hub: Hub, files: dict[str, int]) -> tuple[str, ...]:
         for name in hub.files
         if name not in files and (name in ours or name.startswith(f"{PICTURES}/"))
     )
-
-
-def _sha(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()

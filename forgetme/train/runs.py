@@ -20,6 +20,7 @@ from forgetme.errors import ForgetmeError
 from forgetme.images import atomic_write
 from forgetme.models import Preset
 from forgetme.store import Store
+from forgetme.store.names import plain_folders
 from forgetme.train.data import Item
 from forgetme.train.settings import RunSettings
 
@@ -116,7 +117,7 @@ def runs_folder(store: Store) -> Path:
 
 def runs(store: Store) -> list[Run]:
     """Returns the runs inside a store, the latest first."""
-    found = [one for folder in _folders(runs_folder(store)) if (one := _run(folder))]
+    found = [one for folder in plain_folders(runs_folder(store), NAME) if (one := _run(folder))]
     return sorted(found, key=lambda one: _when(one), reverse=True)
 
 
@@ -263,19 +264,6 @@ def _path(store: Store, name: str) -> Path:
             "for example cat-lora"
         )
     return runs_folder(store) / name
-
-
-def _folders(parent: Path) -> list[Path]:
-    """Returns the folders of plain name right below; links are no folders of ours."""
-    try:
-        with os.scandir(parent) as entries:
-            return [
-                Path(entry)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and re.fullmatch(NAME, entry.name)
-            ]
-    except FileNotFoundError:
-        return []
 
 
 def _run(folder: Path) -> Run | None:

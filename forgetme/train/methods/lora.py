@@ -43,10 +43,10 @@ METHOD = Method(
         "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
         "tiny": {
             "precision": "bf16",
-            "retain_pictures": 96,
+            "retain_pictures": 48,
             "steps": 200,
             "lr": 1e-3,
-            "batch": 16,
+            "batch": 8,
             "rank": 16,
             "options": {"retain": 5.0},
         },

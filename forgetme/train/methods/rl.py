@@ -56,7 +56,7 @@ METHOD = Method(
         "full": {"steps": 500, "lr": 1e-5, "batch": 8},
         "tiny": {
             "precision": "bf16",
-            "retain_pictures": 96,
+            "retain_pictures": 48,
             "steps": 150,
             "lr": 3e-4,
             "batch": 8,
