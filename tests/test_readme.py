@@ -27,6 +27,9 @@ BLOCK = re.compile(
     r"(?:<!-- run(?P<need>: \w+)? -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S
 )
 PART = re.compile(r"<!-- (?P<name>[\w-]+):start -->\n(?P<text>.*?)<!-- (?P=name):end -->", re.S)
+KEY_NAMES = {
+    "backspace": "⌫", "arrowleft": "←", "arrowright": "→", "arrowup": "↑", "arrowdown": "↓",
+}  # fmt: skip
 LINK = re.compile(r"\]\((?!https?://|#)(?P<path>[^)]+)\)")
 
 
@@ -155,6 +158,25 @@ def app_help_part() -> str:
     return f"```text\n{parser.format_help()}```\n"
 
 
+def keys_part() -> str:
+    """The page's keys by what they are for."""
+    path = ROOT / "forgetme" / "ui" / "static" / "keymap.json"
+    lines = ["| | keys |", "|---|---|"]
+    for group in json.loads(path.read_text(encoding="utf-8")):
+        found: dict[str, list[str]] = {}
+        for act in group["acts"]:
+            found.setdefault(act.get("series", act["words"]), []).extend(act["keys"])
+        told = [f"{_keys(keys)} {words}" for words, keys in found.items()]
+        lines.append(f"| {group['group']} | {'; '.join(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _keys(keys: list[str]) -> str:
+    shown = [KEY_NAMES.get(key, key.upper() if len(key) == 1 else key) for key in keys]
+    ends = [shown[0], shown[-1]] if len(shown) > 2 else shown
+    return ("-" if len(shown) > 2 else " ").join(f"**{one}**" for one in ends)
+
+
 def tiny_card_part() -> str:
     """The tables of the bundled models' card."""
     path = ROOT / "assets" / "tiny" / "card.json"
@@ -167,17 +189,35 @@ def tiny_card_part() -> str:
 
 def benchmarks_part() -> str:
     """The timings that `python -m benchmarks.record` wrote."""
-    path = ROOT / "benchmarks" / "results.json"
-    if not path.is_file():
-        return "*Not measured yet.*\n"
-    results = json.loads(path.read_text(encoding="utf-8"))
+    from benchmarks.record import lines
+
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
     rows = [
-        f"| {line['what']} | {_time(line['seconds'])} | {_goal(line)} "
+        f"| {line['what']} | {_time(line['seconds'])}{_tail(line)} | {_goal(line)} "
         f"| {line['times_faster']:.1f} × | {line['baseline']} |"
-        for line in results["lines"]
+        for line in lines(results)
     ]
-    head = ["| | median | goal | faster than | the baseline |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows]) + f"\n\n{results['machine']}; {results['date']}.\n"
+    text = "| | median | goal | faster than | the baseline |\n|---|---|---|---|---|\n"
+    text += "\n".join(rows) + "\n\n"
+    if canvas := results.get("canvas"):
+        text += "The canvas on a photo of 12 megapixels with 60 proposals, from frame to frame: "
+        text += "; ".join(
+            f"{one['what']} {_time(one['median'])} (p95 {_time(one['p95'])})"
+            for one in canvas["found"]["lines"]
+        )
+        text += "; a stroke is a mask on the server after "
+        text += _time(canvas["found"]["answer_seconds"]) + ".\n\n"
+    if endurance := results.get("endurance"):
+        from benchmarks.endurance import words
+
+        said = words(endurance["found"])[:-1]
+        text += "".join(f"- {line}\n" for line in said) + "\n"
+    made = dict.fromkeys(f"{one['machine']}; {one['date']}." for one in results.values())
+    return text + "\n".join(made) + "\n"
+
+
+def _tail(line: dict) -> str:
+    return f" (p95 {_time(line['p95_seconds'])})" if "p95_seconds" in line else ""
 
 
 def forgetting_part() -> str:
@@ -196,6 +236,7 @@ def judge_part() -> str:
 
 
 GENERATED = {
+    "keys": keys_part,
     "commands": commands_part,
     "app-help": app_help_part,
     "tiny-card": tiny_card_part,
@@ -255,8 +296,10 @@ def _goal(line: dict) -> str:
     goals = []
     if line.get("goal_seconds"):
         goals.append(f"at most {_time(line['goal_seconds'])}")
+    if line.get("goal_p95_seconds"):
+        goals[-1] += f" (p95 {_time(line['goal_p95_seconds'])})"
     if line.get("goal_times_faster"):
-        goals.append(f"at least {line['goal_times_faster']:.0f} ×")
+        goals.append(f"at least {line['goal_times_faster']:g} ×")
     return ", ".join(goals)
 
 
