@@ -29,6 +29,7 @@ from forgetme.scenes.write import write_scenes
 from forgetme.tiny.card import machine
 from forgetme.train import METHODS, Probe, RunSettings, items_of_folder, probe, train
 from forgetme.train.form import settings_for
+from forgetme.train.quick import quick
 
 FORGOTTEN, KEPT = 0.10, 0.90  # of the concept's pictures; of the others' rate before
 MINUTES = 10
@@ -88,7 +89,9 @@ def _before(work: Path, pictures: int) -> Probe:
 def _probe(models: object, concept: str, pictures: int, step: int) -> Probe:
     keep = tuple(one for one in CONCEPTS if one != concept)
     recognise = models.ranker.probabilities
-    return probe(models.diffusion.pipe, recognise, concept, keep, CONCEPTS, step=step, n=pictures)
+    pipe = models.diffusion.pipe
+    with quick(pipe.unet):
+        return probe(pipe, recognise, concept, keep, CONCEPTS, step=step, n=pictures)
 
 
 def _run(method: str, concept: str, seed: int, work: Path, pictures: int) -> dict:

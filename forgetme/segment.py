@@ -7,6 +7,7 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, fields
 from threading import Lock
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -96,6 +97,7 @@ class Segmenter:
         self._keep_images = keep_images
         self._disk: EmbeddingFolder | None = None
         self._predictors: OrderedDict[str, SamPredictor] = OrderedDict()
+        self._guides: WeakKeyDictionary[SamPredictor, Guide] = WeakKeyDictionary()
         self._encoding = Lock()  # one image at a time, and none twice
         self._looking = Lock()  # never held for long: clicks on kept images do not wait
 
@@ -362,9 +364,13 @@ class Segmenter:
         return masks
 
     def _guide(self, predictor: SamPredictor, image: np.ndarray) -> Guide:
-        """The image in the model's frame, for masks to be snapped to."""
-        small = self._tensor(predictor.transform.apply_image(image)).permute(2, 0, 1)
-        return Guide(small / 255, self.settings.snap_radius, self.settings.snap_smooth)
+        """The image in the model's frame, for masks to be snapped to; kept with its embedding."""
+        guide = self._guides.get(predictor)
+        if guide is None:
+            small = self._tensor(predictor.transform.apply_image(image)).permute(2, 0, 1)
+            guide = Guide(small / 255, self.settings.snap_radius, self.settings.snap_smooth)
+            self._guides[predictor] = guide
+        return guide
 
     def _snap(self, low: torch.Tensor, guide: Guide, size: tuple[int, int]) -> torch.Tensor:
         """Padded logits (N, 1, side, side) to snapped ones (N, 1, frame, frame), 0 = the border."""

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from forgetme import segment
+from forgetme.edges import Guide
 from forgetme.errors import MissingModelError
 from forgetme.masks import box_xywh, dilate, iou
 from forgetme.segment import (
@@ -115,6 +116,21 @@ class TestProposals:
         )
         assert snapped > plain
         assert snapped > 0.9
+
+    def test_what_depends_on_the_image_alone_is_computed_once_an_image(self, monkeypatch):
+        made = []
+
+        class Counted(Guide):
+            def __init__(self, image, *more):
+                made.append(image.shape)
+                super().__init__(image, *more)
+
+        monkeypatch.setattr("forgetme.segment.Guide", Counted)
+        segmenter = disc_segmenter(min_side=4, snap_radius=4)
+        for shape in ((64, 64), (64, 64), (48, 64)):
+            image, _ = draw(("plum", 40, 34, 12), shape_hw=shape)
+            segmenter.click(image, [[40, 34]], [1])
+        assert len(made) == 2
 
     def test_a_second_look_is_the_mean_with_what_the_mask_alone_prompts(self, picture):
         image, _ = picture
