@@ -230,9 +230,10 @@ def forgetting_part() -> str:
 
 def judge_part() -> str:
     """What `python -m benchmarks.judge --record` found."""
-    from benchmarks.ranks import tables
+    from benchmarks.judge import report
 
-    return tables(json.loads((ROOT / "benchmarks" / "judge.json").read_text(encoding="utf-8")))
+    found = json.loads((ROOT / "benchmarks" / "judge.json").read_text(encoding="utf-8"))
+    return report(found).partition("\n- ")[0] + "\n"  # what each judge is: in the module
 
 
 GENERATED = {

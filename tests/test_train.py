@@ -155,6 +155,17 @@ def test_random_labelling_is_its_equation(fresh) -> None:
     assert terms["retain"].item() == pytest.approx(3.0 * 0.5**2, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("anchor", "keep", "wanted"),
+    [("", ("dog", "boat"), "a photo of a dog"), ("", (), ""), ("a boat", ("dog",), "a boat")],
+)
+def test_the_first_to_keep_takes_the_place_unless_another_is_named(
+    fresh, anchor, keep, wanted
+) -> None:
+    settings = replace(CAT, method="rl", anchor=anchor, keep=keep)
+    assert Context(fresh(), METHODS["rl"], settings).anchor == wanted
+
+
 def test_random_labelling_stops_the_gradient_of_the_wrong_label(fresh) -> None:
     pipe, batch = fresh(), batch_of()
     settings = replace(CAT, method="rl", anchor="a photo of a cat")

@@ -34,7 +34,7 @@ class Context:
         self._lora = settings.trains == "lora"
         self._texts: dict[str, torch.Tensor] = {}
         self.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
-        self.prompt, self.anchor = settings.target_prompt, settings.anchor
+        self.prompt, self.anchor = settings.target_prompt, settings.anchor_prompt
         known = {name: value for name, (value, _) in method.options.items()}
         self._options = {**known, **settings.options}
         self._teacher = None

@@ -23,7 +23,8 @@ class RunSettings:
         any_prompt: let the prompt not name the concept, as a learned token such as "<sks>" does.
         keep: concepts that must stay, the nearest first; probes watch them.
         retain_pictures: pictures of `keep` that the unchanged model draws, to train on.
-        anchor: the prompt that takes its place, where the method wants one; "" = the empty one.
+        anchor: the prompt that takes its place, where the method wants one; "" = that of the first
+            concept to keep, or the empty one where there is none.
         trains: which weights move, see `params.SELECTIONS`.
         steps: optimizer steps.
         lr: learning rate of Adam, constant.
@@ -90,6 +91,11 @@ class RunSettings:
     def target_prompt(self) -> str:
         """The prompt that is made to forget."""
         return self.prompt or f"a photo of a {self.concept}"
+
+    @property
+    def anchor_prompt(self) -> str:
+        """The prompt that takes its place."""
+        return self.anchor or (f"a photo of a {self.keep[0]}" if self.keep else "")
 
     def record(self) -> dict[str, Any]:
         """Returns all fields as plain JSON."""

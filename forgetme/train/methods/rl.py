@@ -1,8 +1,9 @@
 """Random labelling: the concept's pictures get another prompt's noise; the rest is trained on.
 
 **Source**: Fan et al. 2024 (SalUn) without its mask, `random_label.py`; LoReUn, equation 3. The
-wrong label is the anchor prompt. As in that code the target is the current model's own answer to
-the anchor, with its gradient stopped.
+wrong label is the anchor prompt, by default that of another concept: the empty prompt draws
+anything, and so now and then the concept. As in that code the target is the current model's own
+answer to the anchor, with its gradient stopped.
 
 The `retain` term is ours. Where what must stay was drawn by the model itself, pictures of it teach
 their own faults: guidance makes them more alike than the model's own idea of the prompt. The frozen
