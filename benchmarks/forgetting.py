@@ -90,7 +90,7 @@ def _probe(models: object, concept: str, pictures: int, step: int) -> Probe:
     keep = tuple(one for one in CONCEPTS if one != concept)
     recognise = models.ranker.probabilities
     pipe = models.diffusion.pipe
-    with quick(pipe.unet):
+    with quick(pipe.unet), torch.autocast("cpu", torch.bfloat16):
         return probe(pipe, recognise, concept, keep, CONCEPTS, step=step, n=pictures)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from forgetme.images import read_image
 from forgetme.train.data import Item, square
 from forgetme.train.disk import writing
+from forgetme.train.processes import autocast
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -83,13 +84,14 @@ def retain_set(
             torch.Generator().manual_seed(settings.seed * 100_003 + start + i)
             for i in range(len(some))
         ]
-        drawn = pipe(
-            some,
-            num_inference_steps=DRAW_STEPS,
-            guidance_scale=DRAW_GUIDANCE,
-            generator=seeds,
-            output_type="latent",
-        ).images
+        with autocast(pipe.device, settings):
+            drawn = pipe(
+                some,
+                num_inference_steps=DRAW_STEPS,
+                guidance_scale=DRAW_GUIDANCE,
+                generator=seeds,
+                output_type="latent",
+            ).images
         parts.append(drawn.float().cpu())
     z = torch.cat(parts)
     return _kept(path, z), prompts

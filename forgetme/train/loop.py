@@ -129,7 +129,7 @@ def train(
         accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
         watch.begin(checkpoint.steps(out), len(items))
-        with accelerator.main_process_first():  # the others read what it has made
+        with accelerator.main_process_first(), quick(pipe.unet):  # the others read what it made
             data = make_latents(pipe, method, items, settings, out / "latents", key)
         notes = notes_of(pipe.unet)
         with quick(pipe.unet):

@@ -61,7 +61,7 @@ METHOD = Method(
             "lr": 3e-4,
             "batch": 8,
             "trains": "cross-attention",
-            "options": {"draw_steps": 12, "retain": 1.0},
+            "options": {"draw_steps": 8, "retain": 1.0},
         },
     },
 )

@@ -44,11 +44,11 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 48,
-            "steps": 200,
-            "lr": 1e-3,
+            "steps": 150,
+            "lr": 3e-3,
             "batch": 8,
             "rank": 16,
-            "options": {"retain": 5.0},
+            "options": {"retain": 3.0},
         },
     },
 )
