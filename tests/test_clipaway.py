@@ -27,6 +27,7 @@ from forgetme.clipaway.tower import AlphaClip, load_alpha_clip
 from forgetme.diffusion import Diffusion
 from forgetme.errors import MissingModelError
 from forgetme.models import load_models
+from forgetme.scenes import render_scene
 
 TOWER, SPACE, TEXT = 16, 24, 32  # dimensions of AlphaCLIP, of the IP-Adapter and of the U-Net
 VIT = {
@@ -304,6 +305,19 @@ class TestFill:
         np.testing.assert_array_equal(filled, clipaway.fill(image, mask, seed=1, steps=2))
         other = clipaway.fill(image, mask, seed=2, steps=2)
         assert (filled[mask] != other[mask]).mean() > 0.5
+
+    @pytest.mark.bundled
+    def test_the_bundled_weights_see_the_object_and_what_is_around_it(self):
+        scene = render_scene(8_880_005, concept="balloon")
+        clipaway = load_clipaway(load_models("tiny"))
+        seen = clipaway.focus(scene.image, scene.mask)
+        ranker = load_models("tiny").ranker
+        shown = (scene.image, scene.background)
+        whole, behind = (torch.from_numpy(one) for one in ranker.embed_images(shown))
+        told = torch.cosine_similarity(seen.foreground[0] - seen.background[0], whole - behind, 0)
+        assert told > 0.3  # what the object adds to the picture; of random weights it is near 0
+        filled = clipaway.fill(scene.image, scene.mask, seed=0, steps=8)
+        np.testing.assert_array_equal(filled[~scene.mask], scene.image[~scene.mask])
 
     def test_other_users_of_the_model_see_no_trace_bit_for_bit(self, models, folders):
         image, mask = noise(64, 64), box_mask(64, 64, 16, 16, 24, 24)
