@@ -106,7 +106,13 @@ def _run(method: str, concept: str, seed: int, work: Path, pictures: int) -> dic
         settings = replace(settings, probe_every=0)
         models = load_models("tiny")
         started = time.monotonic()
-        result = train(models.diffusion.pipe, items_of_folder(data), settings, folder)
+        result = train(
+            models.diffusion.pipe,
+            items_of_folder(data),
+            settings,
+            folder,
+            base=models.diffusion.made_by,
+        )
         minutes = (time.monotonic() - started) / 60
         found = _probe(models, concept, pictures, step=result.step)
         record = {"key": [method, concept, seed], "minutes": minutes, "probe": found.record()}
