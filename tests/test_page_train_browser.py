@@ -12,7 +12,7 @@ from train_job import asked, fill, until, written
 
 from forgetme import jobs
 from forgetme.store import Store
-from forgetme.train import runs
+from forgetme.train import METHODS, runs
 
 pytestmark = pytest.mark.browser
 RUN = "cat-rl"
@@ -146,7 +146,8 @@ def test_run_goes_on_waits_stops_and_is_deleted(page, kept: Store) -> None:
 
 def test_form_has_the_methods_own_settings_and_closes_impossible_pairs(page) -> None:
     assert part(page, "set-rank").is_visible()
-    assert part(page, "set-retain").input_value() == "1"
+    retain = METHODS["lora"].presets["tiny"]["options"]["retain"]
+    assert float(part(page, "set-retain").input_value()) == retain
     closed = part(page, "train-trains").locator("option[value='no-cross-attention']")
     assert closed.is_disabled()
     assert closed.inner_text() == "no-cross-attention (not with lora)"

@@ -75,6 +75,9 @@ def test_prepare_of_a_decided_sample_changes_nothing(review, ids):
 def test_fill_adds_a_picked_try_with_its_scores_and_thresholds(review, ids):
     review.prepare(ids[0])
     row = review.fill(ids[0])
+    assert (len(row.tries), row.picked_try) == (1, 0)  # LaMa would paint the very same again
+    other = replace(review.settings, fill=replace(review.settings.fill, dilate_px=9))
+    row = replace(review, settings=other).fill(ids[0])
     assert (len(row.tries), row.picked_try) == (2, 1)
     assert row.tries[1]["scores"]["thresholds"] == {"low_d": 0.35, "low_s": 0.6}
     assert row.tries[1]["scores"]["words"]
