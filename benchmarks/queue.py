@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -51,13 +52,15 @@ def many_samples(store: Store, count: int, *, masks: int = MASKS, seed: int = 7)
     rngs = (random.Random(seed + number) for number in range(count))
     lines = [line for rng in rngs for line in _events(rng, masks)]
     database = store._database
-    at = "2026-11-21T12:00:00.000000+00:00"
+    at = datetime.now(timezone.utc).isoformat(timespec="microseconds")  # after what is there
     with database.write() as connection:
         for start in range(0, len(lines), 500):
             part = [line | {"at": at} for line in lines[start : start + 500]]
             connection.execute(insert(event), part)
         derive(connection)
-    for line in store.queue.page(Filter(state=("prepared",)), limit=200).lines[:40]:
+    ours = {line["sample_id"] for line in lines}
+    ready = store.queue.page(Filter(state=("prepared",)), limit=200).lines
+    for line in [one for one in ready if one.id in ours][:40]:
         store.lease(line.id, "dee")
 
 

@@ -1,12 +1,12 @@
 """Times what a curator waits for between two images: from the key to the next one painted.
 
-Run: `python -m benchmarks.waiting [--samples 10000] [--decisions 40] [--store DIR] [--json]`.
+Run: `python -m benchmarks.waiting [--samples 10000] [--decisions 100] [--store DIR] [--json]`.
 
 Drives the real page (`app.py` with its preparing process) in headless Chromium. The store holds
 10,000 samples, of which those that are visited have pictures of 1024x768 with the grain of a photo
 and the rest only their records. The time is the browser's own: from the key event to the moment at
 which the picture was rendered (Element Timing). The baseline is the same page without preloading,
-for fewer decisions. Takes under two minutes on two idle cores.
+for fewer decisions. Takes about two minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -267,7 +267,7 @@ def measure(base: Path, samples: int, decisions: int) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--decisions", type=int, default=40)
+    parser.add_argument("--decisions", type=int, default=100)
     parser.add_argument("--store", type=Path, help="keep the filled store here, for the next time")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
