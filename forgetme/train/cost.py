@@ -96,7 +96,7 @@ def units(
     options = {**{name: one[0] for name, one in method.options.items()}, **settings.options}
     step = GRADIENT + (2.0 if "teacher" in method.needs else 0.0)
     step += options.get("draw_steps", 0) / 2 * PAIR  # stopped halfway on average
-    if options.get("alpha"):
+    if "retain" in method.needs and options.get("alpha", 1.0):
         step += GRADIENT
     if options.get("retain"):
         step += GRADIENT + 1.0
