@@ -55,7 +55,7 @@ export class RunList {
     const words = !this.lead
       ? ["No run yet.", "A lead starts one here; you can watch it forget."]
       : accepted
-        ? ["No run yet.", "Choose on the left what is to be forgotten and press start. It goes on when you close this page."]
+        ? ["No run yet.", "Choose what is to be forgotten and press start. It goes on when you close this page."]
         : ["No run yet, and no accepted sample to learn from.", "Accept some quadruples on the Curate tab; or take the method esd, which needs none."];
     const key = words.join(" ");
     if (this.empty.dataset.words === key) return;
