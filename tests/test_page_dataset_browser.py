@@ -206,7 +206,7 @@ def test_export_is_made_and_downloaded_from_the_page(page) -> None:
     part(page, "export").click()
     download = part(page, "download-from-the-page")
     download.wait_for()
-    assert f"{ALL} quadruples" in part(page, "export-jobs").inner_text()
+    part(page, "export-jobs").get_by_text(f"{ALL} quadruples").wait_for()
     with page.expect_download() as caught:
         download.click()
     names = zipfile.ZipFile(caught.value.path()).namelist()

@@ -159,6 +159,24 @@ def test_form_has_the_methods_own_settings_and_closes_impossible_pairs(page) -> 
     assert "no pictures" in part(page, "train-concept-words").inner_text()
     assert part(page, "preset-full").is_disabled()
     assert "download" in part(page, "preset-full").get_attribute("title")
+    command = page.locator(".fm-train-form code")
+    assert command.inner_text() == "python -m forgetme doctor --download sd15"
+
+
+def test_page_says_that_it_loads_until_the_first_answer(browser, server, kept) -> None:  # noqa: F811
+    page = browser.new_context().new_page()
+    page.set_default_timeout(SLOW_MS)
+    held = []
+    page.route("**/api/train/form", held.append)
+    page.goto(f"{server.url}/?tab=train")
+    page.locator(".fm-train[aria-busy]:empty").wait_for()
+    until(lambda: page.evaluate("1") and held)
+    shown = "one => getComputedStyle(one, '::after').content"
+    assert page.locator(".fm-train").evaluate(shown) == '"Loading …"'
+    held[0].continue_()
+    part(page, "run").wait_for()
+    assert page.locator(".fm-train").evaluate(shown) == "none"
+    page.context.close()
 
 
 def test_form_says_what_stands_in_the_way_and_starts_what_can_run(page, kept: Store) -> None:

@@ -352,6 +352,11 @@ def test_probes_are_logged_with_the_steps(fresh, items, tmp_path: Path) -> None:
     assert (tmp_path / "p" / "000004 cat.png").is_file()
 
 
+def test_a_picture_of_nothing_shows_no_concept(fresh) -> None:
+    found = probe(fresh(), sees("meadow"), "cat", ("dog",), ("cat", "dog"), step=0, n=2)
+    assert (found.forget, found.retain) == (0.0, 0.0)
+
+
 def sees(answer: str) -> Callable:
     def recognise(pictures, labels):
         return np.array([[float(label == answer) for label in labels] for _ in pictures])

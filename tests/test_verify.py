@@ -159,11 +159,11 @@ class TestRetries:
         assert time.monotonic() - start >= 1
 
     def test_a_wish_in_milliseconds_or_as_a_date_is_understood(self, server, scene):
-        soon = email.utils.formatdate(time.time() + 2, usegmt=True)
-        server.queue.extend([error(429, retry_after_ms="300"), error(503, retry_after=soon)])
-        start = time.monotonic()
+        soon = int(time.time()) + 3  # dates have whole seconds
+        date = email.utils.formatdate(soon, usegmt=True)
+        server.queue.extend([error(429, retry_after_ms="300"), error(503, retry_after=date)])
         assert verifier(server)(*scene[:2], "cat").yes
-        assert time.monotonic() - start >= 1.2  # dates have whole seconds
+        assert time.time() >= soon - 0.01
 
     def test_a_wish_to_wait_too_long_ends_it_at_once(self, server, scene):
         server.queue.append(error(429, retry_after="3600"))

@@ -11,11 +11,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from forgetme.scenes import BACKGROUNDS
+
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 # Held out: no run trains on these words around a concept.
 TEMPLATES = ("a nice photo of a {}", "a picture of one {}", "a {} in the middle", "a large {}")
+EMPTY = (*BACKGROUNDS, "background")  # what a picture of nothing shows; it is no concept at all
 STEPS = 20
 GUIDANCE = 7.5
 CHUNK = 8  # pictures at a time
@@ -85,17 +88,19 @@ def probe(
         recognise: zero-shot probabilities of pictures over labels.
         concept: what is to be forgotten.
         keep: what must stay.
-        labels: what the recogniser chooses from; holds `concept` and `keep`.
+        labels: the concepts that the recogniser chooses from, beside the words for a picture
+            without any; holds `concept` and `keep`.
         step: optimizer steps done, recorded.
         n: pictures of each concept; prompt i is template i mod 4, seed i.
         pictures: folder for the first four pictures of each concept, as one PNG strip each.
     """
+    choices = tuple(dict.fromkeys((*labels, *EMPTY)))
     shares = {}
     for name in (concept, *keep):
         prompts = [TEMPLATES[i % len(TEMPLATES)].format(name) for i in range(n)]
         drawn = draw(pipe, prompts, range(n))
-        seen = recognise(drawn, labels).argmax(1)
-        shares[name] = float(np.mean([labels[int(i)] == name for i in seen]))
+        seen = recognise(drawn, choices).argmax(1)
+        shares[name] = float(np.mean([choices[int(i)] == name for i in seen]))
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             strip = np.concatenate(drawn[:4], 1)

@@ -44,11 +44,11 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 48,
-            "steps": 150,
+            "steps": 200,
             "lr": 3e-3,
             "batch": 8,
             "rank": 16,
-            "options": {"retain": 3.0},
+            "options": {"retain": 2.0},
         },
     },
 )

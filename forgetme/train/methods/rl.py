@@ -58,7 +58,7 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 48,
-            "steps": 150,
+            "steps": 200,
             "lr": 3e-4,
             "batch": 8,
             "trains": "cross-attention",

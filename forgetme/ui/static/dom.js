@@ -29,6 +29,11 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A sentence of the server as nodes: what stands in `backticks` is a command to copy. */
+export function sentence(words) {
+  return words.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+}
+
 /** Sets or removes an attribute. */
 export function attr(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);

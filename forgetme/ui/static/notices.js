@@ -1,5 +1,5 @@
 // Sentences over the picture: what is missing, what failed, and always the next step.
-import { h } from "./dom.js";
+import { h, sentence } from "./dom.js";
 import { STATES, icon } from "./icons.js";
 import { pressTo } from "./keymap.js";
 import { isFiltered } from "./filters.js";
@@ -93,7 +93,7 @@ export class Notices {
     this.element.replaceChildren(h(
       "div",
       { class: `fm-notice fm-${kind}`, role: kind === "error" ? "alert" : "status", "data-test": "notice" },
-      icon(SIGNS[kind]), h("span", {}, words), button || null,
+      icon(SIGNS[kind]), h("span", {}, sentence(words)), button || null,
     ));
   }
 }

@@ -73,7 +73,10 @@ class Team {
   }
 
   #trouble(words) {
-    if (words && !this.trouble.isConnected) this.root.replaceChildren(this.trouble);
+    if (words && !this.trouble.isConnected) {
+      this.root.replaceChildren(this.trouble);
+      this.root.removeAttribute("aria-busy");
+    }
     say(this.trouble, words);
     this.trouble.hidden = !words;
   }

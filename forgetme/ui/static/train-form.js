@@ -1,5 +1,5 @@
 // What is asked of a run: a form made from the method's own settings; what cannot be is not offered, and why.
-import { attr, h, say, settled } from "./dom.js";
+import { attr, h, say, sentence, settled } from "./dom.js";
 import { icon } from "./icons.js";
 import { post } from "./api.js";
 import { span } from "./jobs.js";
@@ -56,11 +56,11 @@ export class TrainForm {
     const { methods, presets, preset } = this.answer;
     this.preset = h("div", { class: "fm-segments", role: "group", "aria-label": "Preset" }, presets.map(({ name, title, problem, words }) =>
       h("button", { class: "fm-segment", type: "button", "data-name": name, "data-test": `preset-${name}`, disabled: Boolean(problem),
-        title: problem ?? words, onclick: () => this.#preset(name) }, title)));
+        title: problem?.replaceAll("`", "") ?? words, onclick: () => this.#preset(name) }, title)));
     this.presetName = presets.find(({ name, problem }) => name === preset && !problem)?.name ?? presets[0].name;
     this.presetWords = h("p", { class: "fm-note" });
     const closed = presets.filter(({ problem }) => problem);
-    this.closed = h("p", { class: "fm-note fm-small" }, closed.map(({ title, problem }) => `${title}: ${problem}. `).join(""));
+    this.closed = h("p", { class: "fm-note fm-small" }, closed.flatMap(({ title, problem }) => sentence(`${title}: ${problem}. `)));
     this.method = h("select", { "data-test": "train-method", onchange: () => this.#method() },
       methods.map(({ name }) => h("option", { value: name }, name)));
     this.methodWords = h("p", { class: "fm-note" });

@@ -23,9 +23,7 @@ class Train {
     this.form = new TrainForm({ onStart: (run) => this.#started(run) });
     this.list = new RunList({ onChoose: (name) => this.#choose(name) });
     this.panel = new RunPanel({ onChanged: () => this.#refresh(), onError: (words) => this.#say(words) });
-    const main = h("div", { class: "fm-train-main" }, this.trouble, this.list.element, this.panel.element);
-    root.replaceChildren(this.form.element, main);
-    root.removeAttribute("aria-busy");
+    this.main = h("div", { class: "fm-train-main" }, this.trouble, this.list.element, this.panel.element);
     const refresh = () => this.#refresh();
     new IntersectionObserver(([entry]) => entry.isIntersecting && refresh()).observe(root);
     document.addEventListener("visibilitychange", refresh);
@@ -49,6 +47,7 @@ class Train {
       await this.panel.refresh();
       this.#say("");
     } catch (error) {
+      this.#fill();
       this.#say(error.message);
     } finally {
       this.asking = false;
@@ -64,6 +63,14 @@ class Train {
     this.list.begin({ lead: role === "lead" });
     this.panel.begin({ role, form });
     this.begun = true;
+    this.#fill();
+  }
+
+  /** The first answer may take seconds while the server loads its libraries; until then the page says so. */
+  #fill() {
+    if (this.main.isConnected) return;
+    this.root.replaceChildren(this.form.element, this.main);
+    this.root.removeAttribute("aria-busy");
   }
 
   #show() {
