@@ -210,6 +210,15 @@ def benchmarks_part() -> str:
         )
         text += "; a stroke is a mask on the server after "
         text += _time(canvas["found"]["answer_seconds"]) + ".\n\n"
+    if {"training", "comparing"} <= results.keys():
+        training, comparing = results["training"]["found"], results["comparing"]["found"]
+        text += (
+            f"Peak memory: training {training['memory_mb']:,.0f} MiB (diffusers' script "
+            f"{training['baseline_memory_mb']:,.0f} MiB), comparing "
+            f"{comparing['memory_mb']:,.0f} MiB. Mean loss of the same steps: "
+            f"{training['mean_loss']:.3f}, of the script {training['baseline_mean_loss']:.3f} "
+            f"(standard error {training['mean_loss_standard_error']:.3f}).\n\n"
+        )
     if endurance := results.get("endurance"):
         from benchmarks.endurance import words
 

@@ -1,11 +1,13 @@
 """The event store: log, projection, versions, undo, leases, Table 1, migrations; both databases."""
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -713,6 +715,17 @@ def test_store_rebuild_mends_rows_that_differ_from_their_events(store):
     assert store.rebuild() == 2
     assert (store.sample(row.id), store.sample(other.id)) == (row, other)
     assert store.check() == []
+
+
+def test_store_rebuild_removes_what_killed_writers_left(store):
+    row = accept(store, add(store, 1))
+    image = store.blob_path(row.image_sha)
+    old, young = image.with_name(".00ff.tmp"), image.with_name(".11ff.tmp")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    store.rebuild()
+    assert (old.exists(), young.exists(), image.is_file()) == (False, True, True)
 
 
 def test_store_check_names_lost_events_and_images(store):

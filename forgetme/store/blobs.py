@@ -3,8 +3,9 @@
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.images import array_sha, atomic_write, png_bytes
 
+UNFINISHED_S = 3600.0  # no image takes so long to write
 _SHA = re.compile(r"[0-9a-f]{64}")
 
 
@@ -81,6 +83,13 @@ class Blobs:
             if _SHA.fullmatch(source.stem):
                 with _plain_errors(self.folder):
                     _write(self.folder, self._path(source.stem), source.read_bytes())
+
+    def clear(self) -> None:
+        """Removes what killed writers left unfinished; a young file may still be written."""
+        for path in self.folder.glob("??/??/.*.tmp"):
+            with suppress(FileNotFoundError):  # its writer finished it just now
+                if path.stat().st_mtime < time.time() - UNFINISHED_S:
+                    path.unlink()
 
     def problem(self, sha: str) -> str | None:
         """Says what is wrong with a blob, or None when its pixels are those of its name."""

@@ -397,7 +397,11 @@ class Store:
         return audit.check(self._database, self._blobs)
 
     def rebuild(self) -> int:
-        """Derives all rows from the events again and returns their number."""
+        """Derives all rows from the events again and returns their number.
+
+        Files that killed writers left unfinished are removed, too.
+        """
+        self._blobs.clear()
         return audit.rebuild(self._database)
 
     def backup(self, path: str | Path) -> Path:

@@ -15,7 +15,6 @@ import torch
 from forgetme import __version__
 from forgetme.errors import ForgetmeError
 from forgetme.train import checkpoint
-from forgetme.train.base import notes_of
 from forgetme.train.batches import Latents, draw_batch, make_latents
 from forgetme.train.context import Context
 from forgetme.train.data import Item, fingerprint
@@ -23,6 +22,7 @@ from forgetme.train.disk import plain_words
 from forgetme.train.folder import RunFolder
 from forgetme.train.method import Method
 from forgetme.train.methods import method_of
+from forgetme.train.notes import notes_of
 from forgetme.train.params import choose
 from forgetme.train.patch import Patch, read_patch, write_delta, write_lora
 from forgetme.train.probe import Probe

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from forgetme.errors import ForgetmeError, MissingModelError
-from forgetme.train.base import is_same, own_weights
 from forgetme.train.disk import replacing
+from forgetme.train.notes import is_same, own_weights
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
