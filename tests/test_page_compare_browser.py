@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -350,6 +351,7 @@ def test_a_comparison_started_here_is_a_job_and_shows_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(jobs, "start_queued", lambda store: [])
     part(page, "new").click()
+    part(page, "new-run-cat-lora").uncheck()
     assert part(page, "new-column-lora-inpaint").is_disabled()
     part(page, "new-run-cat-lora").check()
     part(page, "new-column-clipaway").uncheck()
@@ -366,6 +368,23 @@ def test_a_comparison_started_here_is_a_job_and_shows_how_far_it_is(
     part(page, "making-cat-2").get_by_role("button").click()
     part(page, "making-cat-2").wait_for(state="detached")
     assert jobs.get(server.store, job.id).state == "stopped"
+
+
+def test_the_run_that_forgets_the_concept_is_ticked_and_a_tick_is_seen(page) -> None:
+    part(page, "new").click()
+    box = part(page, "new-run-cat-lora")
+    assert box.is_checked()
+    assert seen_blue(box)
+    box.uncheck()
+    assert not seen_blue(box)
+
+
+def seen_blue(box) -> bool:
+    """Whether a part of the page is blue somewhere."""
+    box.evaluate("one => one.blur()")
+    box.page.mouse.move(0, 0)
+    pixels = np.asarray(Image.open(io.BytesIO(box.screenshot())).convert("RGB")).astype(int)
+    return bool((pixels[..., 2] - pixels[..., 0] > 100).any())
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(browser, server) -> None:  # noqa: F811

@@ -36,14 +36,12 @@ class Form {
     this.sweep = h("input", { type: "checkbox", "data-test": "new-sweep" });
     this.error = h("p", { class: "fm-form-error", role: "alert", hidden: true });
     this.button = h("button", { class: "fm-button fm-main", "data-test": "new-start" }, icon("play"), "start");
-    this.concept.addEventListener("change", () => this.#suggest());
+    this.concept.addEventListener("change", () => this.#chosen());
     const first = Object.entries(offer.concepts).find(([, accepted]) => accepted > 0);
     if (first) [this.concept.value] = first;
     this.dialog = frame("New comparison", first ? this.#form() : nothing(() => this.dialog.close()));
     this.dialog.dataset.test = "new-comparison";
-    if (!first) return;
-    this.#suggest();
-    this.#able();
+    if (first) this.#chosen();
   }
 
   #form() {
@@ -78,6 +76,16 @@ class Form {
       box.checked = !this.offer.need_a_run.includes(key);
       return { box, key, row: tick(box, title, words) };
     });
+  }
+
+  /** Another concept: a run that forgets it is ticked, the one looked at on the Train tab if it does. */
+  #chosen() {
+    const looked = new URLSearchParams(location.search).get("run");
+    const names = this.offer.runs.filter(({ concept }) => concept === this.concept.value).map(({ name }) => name);
+    const one = names.includes(looked) ? looked : names.at(-1);
+    for (const { box } of this.runs) box.checked = box.value === one;
+    this.#suggest();
+    this.#able();
   }
 
   /** What needs a run can be ticked when there is one. */

@@ -169,5 +169,5 @@ function row(word, input, output) {
 }
 
 function tick(input, words, title) {
-  return h("label", { class: "fm-side-tick", title }, input, h("span", {}, words));
+  return h("label", { class: "fm-check", title }, input, h("span", {}, words));
 }
