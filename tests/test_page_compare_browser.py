@@ -374,6 +374,7 @@ def test_the_run_that_forgets_the_concept_is_ticked_and_a_tick_is_seen(page) -> 
     part(page, "new").click()
     box = part(page, "new-run-cat-lora")
     assert box.is_checked()
+    assert part(page, "new-column-lora-inpaint").is_checked()
     assert seen_blue(box)
     box.uncheck()
     assert not seen_blue(box)
@@ -397,12 +398,19 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser, server) -> None:  
     page.context.close()
 
 
-def test_without_a_comparison_the_tab_says_what_to_do(browser, tmp_path) -> None:  # noqa: F811
+def test_without_a_comparison_the_tab_says_what_to_do(
+    browser,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+) -> None:
+    monkeypatch.setattr(jobs, "start_queued", lambda store: [])
     with Store(tmp_path / "store") as store, serving(store) as empty:
         page = opened(browser, empty)
         words = part(page, "compare-empty")
         words.wait_for()
         words.get_by_role("button").click()
         assert "Accept some on the Curate tab" in part(page, "new-comparison").inner_text()
+        jobs.submit(store, "compare", {"name": "cat-1", "concept": "cat"}, "ann")
+        words.get_by_text("The first comparison is being made.").wait_for()
         assert page.bad == []
         page.context.close()

@@ -167,7 +167,7 @@ def test_page_says_that_it_loads_until_the_first_answer(browser, server, kept) -
     page = browser.new_context().new_page()
     page.set_default_timeout(SLOW_MS)
     held = []
-    page.route("**/api/train/form", held.append)
+    page.route("**/api/train/form", lambda route: held.append(route))
     page.goto(f"{server.url}/?tab=train")
     page.locator(".fm-train[aria-busy]:empty").wait_for()
     until(lambda: page.evaluate("1") and held)

@@ -33,7 +33,7 @@ class Form {
     this.seed = h("input", { type: "number", required: true, min: 0, max: 2 ** 31 - 1, value: 0, "data-test": "new-seed" });
     this.runs = this.#runs();
     this.columns = this.#columns();
-    this.sweep = h("input", { type: "checkbox", "data-test": "new-sweep" });
+    this.sweep = h("input", { type: "checkbox", disabled: true, "data-test": "new-sweep" });
     this.error = h("p", { class: "fm-form-error", role: "alert", hidden: true });
     this.button = h("button", { class: "fm-button fm-main", "data-test": "new-start" }, icon("play"), "start");
     this.concept.addEventListener("change", () => this.#chosen());
@@ -73,7 +73,8 @@ class Form {
   #columns() {
     return Object.entries(this.offer.columns).map(([key, { title, words }]) => {
       const box = h("input", { type: "checkbox", value: key, "data-test": `new-column-${key}` });
-      box.checked = !this.offer.need_a_run.includes(key);
+      box.disabled = this.offer.need_a_run.includes(key);
+      box.checked = !box.disabled;
       return { box, key, row: tick(box, title, words) };
     });
   }

@@ -123,7 +123,7 @@ class Compare {
       busy = jobs.some(({ state }) => OPEN.includes(state));
       this.list = comparisons;
       this.#showJobs(jobs);
-      await this.#follow();
+      await this.#follow(busy);
       if (this.lost) this.#trouble("");
       this.lost = false;
     } catch (error) {
@@ -142,7 +142,7 @@ class Compare {
   }
 
   /** Opens what was asked for, what was just made, or the latest; again when it was made anew. */
-  async #follow() {
+  async #follow(making) {
     const good = this.list.filter(({ trouble }) => !trouble);
     keyed(this.choice, this.list, ({ name }) => name, ({ name }) => h("option", { value: name }), (option, { title, name, trouble }) => {
       say(option, trouble ? `${name} (cannot be read)` : `${name}: ${title}`);
@@ -152,7 +152,7 @@ class Compare {
     const asked = new URLSearchParams(location.search).get("comparison");
     const now = wanted ?? this.name ?? (this.list.some(({ name }) => name === asked) ? asked : good[0]?.name);
     const line = this.list.find(({ name }) => name === now);
-    this.#empty(!line);
+    this.#empty(!line, making);
     if (line && (now !== this.name || line.made !== this.made)) await this.#open(now);
   }
 
@@ -193,16 +193,21 @@ class Compare {
     this.use(this.view);
   }
 
-  #empty(on) {
+  #empty(on, making) {
     for (const part of [this.choice, this.segments, this.facts, this.reports]) part.hidden = on;
     if (!on) return;
     this.comparison = null;
+    if (this.body.firstElementChild?.dataset.making === String(making)) return;
     const lead = this.role === "lead";
-    this.body.replaceChildren(h("div", { class: "fm-cmp-empty", "data-test": "compare-empty" },
+    this.body.replaceChildren(h("div", { class: "fm-cmp-empty", "data-test": "compare-empty", "data-making": String(making) }, making ? [
+      h("strong", {}, "The first comparison is being made."),
+      h("span", {}, "It opens here when it is done."),
+    ] : [
       h("strong", {}, "There is no comparison yet."),
       h("span", {}, "A comparison fills the same accepted samples by several methods and trained runs, side by side, with their scores."),
       lead ? h("button", { class: "fm-button fm-main", onclick: () => this.#new() }, icon("add"), "new comparison")
-        : h("span", {}, "A lead can start one here, or with: python -m forgetme compare")));
+        : h("span", {}, "A lead can start one here, or with: python -m forgetme compare"),
+    ]));
   }
 
   #showJobs(jobs) {
