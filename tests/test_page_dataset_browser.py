@@ -213,6 +213,15 @@ def test_export_is_made_and_downloaded_from_the_page(page) -> None:
     assert [name for name in names if name.endswith(".parquet")]
 
 
+def test_a_long_path_of_the_store_pushes_nothing_off_the_screen(page) -> None:
+    part(page, "export").wait_for()
+    part(page, "export").evaluate(
+        "one => { one.form.querySelector('.fm-path').textContent += '/long'.repeat(30); }"
+    )
+    edges = [part(page, name).bounding_box() for name in ("export", "export-format", "push-dry")]
+    assert max(one["x"] + one["width"] for one in edges) <= page.viewport_size["width"] - 8
+
+
 def test_name_that_is_a_path_is_refused_in_words(page) -> None:
     part(page, "export-name").evaluate("one => one.removeAttribute('pattern')")
     part(page, "export-name").fill("../evil")
