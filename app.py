@@ -98,13 +98,13 @@ def _serve(options: argparse.Namespace) -> int:
     # torch and the models are loaded by the worker's first job, behind a page that already answers.
     import uvicorn
 
-    from forgetme.ahead import Keeper
-    from forgetme.models import load_models
-    from forgetme.review import Review
+    from forgetme.curate.prepare_ahead import Keeper
+    from forgetme.curate.review import Review
+    from forgetme.curate.worker import Worker
+    from forgetme.stages.models import load_models
     from forgetme.store import Store
     from forgetme.ui.oauth import hub_sign_in
     from forgetme.ui.page import build
-    from forgetme.work import Worker
 
     by = options.by or _login_name()
     hub = hub_sign_in(os.environ, guests=options.guests)

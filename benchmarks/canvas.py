@@ -27,11 +27,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from forgetme import masks
-from forgetme.review import Review
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
+from forgetme.record import masks
 from forgetme.scenes import render_scene
 from forgetme.store import SampleRow, Store
-from forgetme.work import Worker
 
 SIZE = (4000, 3000)  # px
 PROPOSALS = 60

@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
-from forgetme import fills, pipeline
-from forgetme.masks import dilate, erode
-from forgetme.models import Models, load_models
-from forgetme.sample import FillSettings, Proposal
+from forgetme.curate import fills, pipeline
+from forgetme.record.masks import dilate, erode
+from forgetme.record.sample import FillSettings, Proposal
+from forgetme.record.settings import Settings
 from forgetme.scenes import CONCEPTS, Scene, render_scene
-from forgetme.settings import Settings
+from forgetme.stages.models import Models, load_models
 
 SEED = 9_000_000  # scenes that no bundled model was trained on
 SIZE = 256

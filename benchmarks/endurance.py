@@ -7,7 +7,7 @@ and each is killed in every round; afterwards the store must open and hold all t
 acknowledged, with every image whole. Then many processes decide on one store at once, on SQLite and
 on PostgreSQL (a private server with its fsync on): each acknowledged decision must be there once,
 and no sample may have been given to two. `kill -9` cuts no power: that commits reach the disk
-before they are acknowledged is tested where it can be seen, in tests/test_store_crash.py.
+before they are acknowledged is tested where it can be seen, in tests/store/test_store_crash.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from benchmarks.curators import (
 )
 from benchmarks.postgres import Cluster
 from benchmarks.waiting import SCORE
-from forgetme.masks import rle_encode
+from forgetme.record.masks import rle_encode
 from forgetme.store import Event, Store
 from forgetme.store.audit import derive
 from forgetme.store.names import sample_id

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from forgetme.entangled import entangled_d
+from forgetme.record.entangled import entangled_d
 
 EPS = 1e-6
 GOAL = 5.0

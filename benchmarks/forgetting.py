@@ -23,9 +23,9 @@ from pathlib import Path
 
 import torch
 
-from forgetme.models import load_models
 from forgetme.scenes import CONCEPTS
 from forgetme.scenes.write import write_scenes
+from forgetme.stages.models import load_models
 from forgetme.tiny.card import machine
 from forgetme.train import METHODS, Probe, RunSettings, items_of_folder, probe, train
 from forgetme.train.form import settings_for

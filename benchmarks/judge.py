@@ -29,14 +29,14 @@ from forgetme.compare.columns import COLUMNS, NEED_A_RUN, Bench, Column, Painted
 from forgetme.compare.scores import rmse
 from forgetme.compare.subjects import View, concepts_of_folder, subjects_of_folder, view_of
 from forgetme.compare.worn import Worn, run_folders, wear
-from forgetme.concept import plain
-from forgetme.entangled import ConsistencyOn, Variant, entangled_d, entangled_s
+from forgetme.curate.fills import made_by
 from forgetme.errors import ForgetmeError, MissingModelError
-from forgetme.fills import made_by
-from forgetme.masks import box_xywh
 from forgetme.metrics import clip_distance, outer_ssim
-from forgetme.models import Models, load_models
+from forgetme.record.concept import plain
+from forgetme.record.entangled import ConsistencyOn, Variant, entangled_d, entangled_s
+from forgetme.record.masks import box_xywh
 from forgetme.scenes.write import write_scenes
+from forgetme.stages.models import Models, load_models
 from forgetme.tiny.card import machine
 
 SCENES = 120  # ten of each concept

@@ -26,10 +26,10 @@ import open_clip
 import torch
 from PIL import Image, ImageFilter
 
-from forgetme.masks import box_xywh
-from forgetme.rank import BLUR, GREY, PAD, Ranker, load_tiny_clip
-from forgetme.sample import Proposal
+from forgetme.record.masks import box_xywh
+from forgetme.record.sample import Proposal
 from forgetme.scenes import CONCEPTS, render_scene
+from forgetme.stages.rank import BLUR, GREY, PAD, Ranker, load_tiny_clip
 
 SEED = 9_000_000  # scenes that no bundled model was trained on
 GOAL = 4.0

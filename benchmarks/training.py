@@ -86,7 +86,7 @@ def write_pictures(options: argparse.Namespace) -> None:
     """Draws scenes; the script gets their backgrounds as a folder of images with captions."""
     from PIL import Image
 
-    from forgetme.images import read_image
+    from forgetme.record.images import read_image
     from forgetme.scenes.write import write_scenes
     from forgetme.train.data import items_of_folder, square
 
@@ -124,7 +124,7 @@ def run(side: str, options: argparse.Namespace) -> dict:
 
 def ours(options: argparse.Namespace) -> dict:
     """Trains with our loop."""
-    from forgetme.diffusion import Diffusion
+    from forgetme.stages.diffusion import Diffusion
     from forgetme.train import RunSettings, items_of_folder, train
 
     pipe = Diffusion(options.model, device=options.device).pipe

@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.queue import many_samples
-from forgetme.masks import box_xywh, dilate, rle_encode
+from forgetme.record.masks import box_xywh, dilate, rle_encode
 from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.store import SampleRow, Store
 

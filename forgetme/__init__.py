@@ -9,19 +9,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Loaded at once on purpose: importing a submodule of the same name sets the package's attribute
-# to the module. Here the functions are bound after that has happened for good, so that
-# `forgetme.entangled(...)` is the function whatever is imported later, in any order.
-from forgetme.entangled import entangled, entangled_d, entangled_s
-from forgetme.merge import merge
+from forgetme.record.entangled import entangled, entangled_d, entangled_s
+from forgetme.record.merge import merge
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "load_models": "forgetme.models",
-    "curate": "forgetme.pipeline",
+    "load_models": "forgetme.stages.models",
+    "curate": "forgetme.curate.pipeline",
     "Store": "forgetme.store",
-    "Sample": "forgetme.sample",
+    "Sample": "forgetme.record.sample",
     "render_scene": "forgetme.scenes",
 }
 

@@ -33,9 +33,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetme import process
 from forgetme.errors import ForgetmeError
-from forgetme.jobstate import ENDED, Job, JobRow, State, found, host_name, lives, state_of
+from forgetme.store import process
+from forgetme.store.job_state import ENDED, Job, JobRow, State, found, host_name, lives, state_of
 
 if TYPE_CHECKING:
     from forgetme.store import Store
@@ -65,12 +65,15 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "prepare": Kind(
-        "prepares the next samples", "forgetme.ahead:prepare_ahead", heavy=False, nice=10
+        "prepares the next samples",
+        "forgetme.curate.prepare_ahead:prepare_ahead",
+        heavy=False,
+        nice=10,
     ),
     "export": Kind("exports the dataset", "forgetme.dataset.errands:export_kept", heavy=False),
     "push": Kind("pushes the dataset", "forgetme.dataset.errands:push_dataset", heavy=False),
     "import": Kind("imports a dataset", "forgetme.dataset.errands:import_kept", heavy=False),
-    "refine_low": Kind("refines all low fills", "forgetme.retries:refine_low"),
+    "refine_low": Kind("refines all low fills", "forgetme.curate.refine:refine_low"),
     "compare": Kind("compares fills", "forgetme.compare.errand:compare_fills_job"),
     "train": Kind("makes a model forget", "forgetme.train.errand:train_kept", nice=5),
 }

@@ -164,7 +164,7 @@ def small_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
     from small_models import save_diffusion, save_lama
 
-    from forgetme.sam import build_sam
+    from forgetme.stages.sam import build_sam
 
     folder = tmp_path_factory.mktemp("small")
     torch.manual_seed(2)  # one whose masks are not all taken for background
@@ -181,7 +181,7 @@ def small_assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def models(small_assets: Path):
     """Models of the real classes at small size with random weights, loaded as the bundled are."""
-    from forgetme.models import load_models
+    from forgetme.stages.models import load_models
 
     return load_models("tiny", assets=small_assets, device="cpu")
 

@@ -14,10 +14,10 @@ import uvicorn
 from page_server import Truth, TruthModels
 from test_page import API, MARK, free_port
 
-from forgetme.review import Review
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
 from forgetme.store import SampleRow, Store
 from forgetme.ui.page import build
-from forgetme.work import Worker
 
 CATS, DOGS = 40, 20
 

@@ -10,9 +10,9 @@ import numpy as np
 import open_clip
 import torch
 
-from forgetme.rank import Ranker, crop_views
-from forgetme.sam import build_sam, mask_logits
-from forgetme.segment import ProposalSettings, Segmenter
+from forgetme.stages.rank import Ranker, crop_views
+from forgetme.stages.sam import build_sam, mask_logits
+from forgetme.stages.segment import ProposalSettings, Segmenter
 
 SIZE = 64
 COLOURS = {"cherry": (200, 30, 40), "lime": (40, 190, 60), "plum": (90, 80, 220)}

@@ -17,13 +17,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from forgetme import masks
-from forgetme.images import array_sha
-from forgetme.review import Review
-from forgetme.sample import Proposal, Verdict
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
+from forgetme.record import masks
+from forgetme.record.images import array_sha
+from forgetme.record.sample import Proposal, Verdict
 from forgetme.scenes import render_scene
 from forgetme.store import Store
-from forgetme.work import Worker
 
 CONCEPTS = ("cat", "dog", "bird", "boat")
 MADE_BY = "truth"

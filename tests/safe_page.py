@@ -18,11 +18,11 @@ import uvicorn
 from page_server import Truth, TruthModels
 from test_page import free_port, wait_for
 
-from forgetme.images import png_bytes
-from forgetme.review import Review
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
+from forgetme.record.images import png_bytes
 from forgetme.store import Store
 from forgetme.ui.page import build
-from forgetme.work import Worker
 
 API = "/forgetme/api/"
 PICTURE_UPLOADS = (f"{API}images?concept=cat&name=", f"{API}side/uploads?name=")

@@ -13,12 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from forgetme import masks
-from forgetme.entangled import entangled_d, entangled_s
-from forgetme.images import png_bytes
-from forgetme.masks import rle_encode
 from forgetme.metrics.pairs import outer_psnr
 from forgetme.metrics.summary import summarize
+from forgetme.record import masks
+from forgetme.record.entangled import entangled_d, entangled_s
+from forgetme.record.images import png_bytes
+from forgetme.record.masks import rle_encode
 from forgetme.scenes import Scene, render_scene
 from forgetme.store import SampleRow, Store
 

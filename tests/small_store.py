@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forgetme.masks import rle_encode
+from forgetme.record.masks import rle_encode
 from forgetme.store import SampleRow, Store
 
 SIZE = (20, 24)  # height, width

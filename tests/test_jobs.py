@@ -19,12 +19,13 @@ import small_store
 from small_postgres import cluster, place  # noqa: F401 (fixtures)
 from typer.testing import CliRunner
 
-from forgetme import ahead, jobs, process
+from forgetme import jobs
 from forgetme.cli import app
+from forgetme.curate import prepare_ahead
 from forgetme.errors import ForgetmeError
 from forgetme.jobs import Kind
-from forgetme.jobstate import JobRow, found
-from forgetme.store import Store
+from forgetme.store import Store, process
+from forgetme.store.job_state import JobRow, found
 
 TESTS = Path(__file__).parent
 SECONDS = 30.0  # longest wait for a condition
@@ -473,10 +474,10 @@ def test_command_line_lists_shows_and_stops(store, kinds, tmp_path):
 
 
 @pytest.fixture
-def keeper(store, kinds, monkeypatch) -> Iterator[ahead.Keeper]:
+def keeper(store, kinds, monkeypatch) -> Iterator[prepare_ahead.Keeper]:
     """A keeper of a preparing process that only waits; looks often."""
-    monkeypatch.setattr(ahead, "KEEP_SECONDS", 0.05)
-    keeper = ahead.Keeper(store, preset="tiny", by="ann", ready=7).start()
+    monkeypatch.setattr(prepare_ahead, "KEEP_SECONDS", 0.05)
+    keeper = prepare_ahead.Keeper(store, preset="tiny", by="ann", ready=7).start()
     yield keeper
     keeper.stop()
 
@@ -492,14 +493,14 @@ def at_work(store: Store, *but: str) -> jobs.Job:
 
 def test_preparing_process_is_started_again_when_it_dies(store, keeper):
     first = at_work(store)
-    assert first.arguments["page"] == ahead.page_identity()
+    assert first.arguments["page"] == prepare_ahead.page_identity()
     until(lambda: keeper.working_on() == f"{7:016x}")
     os.kill(first.pid, signal.SIGKILL)
     second = at_work(store, first.id)
     assert jobs.get(store, first.id).state == "died"
     keeper.stop()
     ended = state(store, second.id, *jobs.ENDED)
-    assert (ended.state, ended.stop_by) == ("stopped", ahead.PAGE)
+    assert (ended.state, ended.stop_by) == ("stopped", prepare_ahead.PAGE)
     assert len(jobs.list(store)) == 2
 
 
@@ -513,18 +514,20 @@ def test_preparing_process_that_a_person_stopped_stays_stopped(store, keeper):
 
 def test_preparing_process_that_always_dies_is_given_up(store, kinds, monkeypatch):
     monkeypatch.setitem(jobs.KINDS, "prepare", Kind("prepare", "no_such_module:work", heavy=False))
-    keeper = ahead.Keeper(store, preset="tiny", by="ann")
-    for _ in range(ahead.RESTARTS + 4):
+    keeper = prepare_ahead.Keeper(store, preset="tiny", by="ann")
+    for _ in range(prepare_ahead.RESTARTS + 4):
         keeper._keep()
         for job in jobs.list(store):  # as a process that was killed
             store.jobs.end(job.id, "failed", error="killed")
-    assert len(jobs.list(store)) == ahead.RESTARTS + 1
+    assert len(jobs.list(store)) == prepare_ahead.RESTARTS + 1
 
 
 def test_two_pages_share_one_preparing_process(store, keeper, monkeypatch):
     first = at_work(store)
-    monkeypatch.setattr(ahead, "page_identity", lambda: {"host": "b", "pid": 1, "start": "1"})
-    other = ahead.Keeper(store, preset="tiny", by="ben").start()
+    monkeypatch.setattr(
+        prepare_ahead, "page_identity", lambda: {"host": "b", "pid": 1, "start": "1"}
+    )
+    other = prepare_ahead.Keeper(store, preset="tiny", by="ben").start()
     until(lambda: other._job is not None)
     assert other._job == first.id
     other.stop()  # it is the first page's

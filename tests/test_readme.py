@@ -129,7 +129,7 @@ def test_every_sample_image_has_a_source_and_every_source_an_image():
 
 
 def test_sample_images_are_small_and_can_be_read():
-    from forgetme.images import read_image_with_notes
+    from forgetme.record.images import read_image_with_notes
 
     files = sorted((ROOT / "assets" / "samples").glob("*/*"))
     assert sum(path.stat().st_size for path in files) < 4 * 2**20

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from forgetme import jobs, process
+from forgetme import jobs
 from forgetme.dataset import import_dataset
-from forgetme.store import Store
+from forgetme.store import Store, process
 from forgetme.train import RunSettings, items_of_store
 from forgetme.train.runs import Run, ask
 
@@ -22,7 +22,7 @@ SECONDS = 400.0  # a busy machine
 HOOK = """
 import functools, sys
 if "forgetme" in " ".join(sys.orig_argv):
-    from forgetme import models
+    from forgetme.stages import models
     models.load_models = functools.partial(models.load_models, assets={ASSETS!r})
 """
 BASE = {"base": "tiny/diffusion@0123abcd", "data": "0123456789abcdef", "pictures": 4}

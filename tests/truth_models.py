@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from forgetme.errors import VerifierError
-from forgetme.images import array_sha, read_image, read_mask
-from forgetme.masks import box_xywh, iou
-from forgetme.models import Models, load_models
-from forgetme.sample import Proposal, Verdict
+from forgetme.record.images import array_sha, read_image, read_mask
+from forgetme.record.masks import box_xywh, iou
+from forgetme.record.sample import Proposal, Verdict
+from forgetme.stages.models import Models, load_models
 
 
 def proposal(mask: np.ndarray, quality: float = 0.9) -> Proposal:

@@ -28,7 +28,7 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is installed, which weights and keys are there, and what to do about the rest."""
-    from forgetme import doctor as surgery
+    from forgetme.stages import doctor as surgery
 
     if download is not None:
         note(f"{download} is at {surgery.download(download, download_line())}")

@@ -132,7 +132,7 @@ def _compared(
     **more: Any,
 ) -> dict[str, Any]:
     from forgetme.compare import compare
-    from forgetme.models import load_models
+    from forgetme.stages.models import load_models
 
     started = said = time.monotonic()
 

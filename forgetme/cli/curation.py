@@ -25,12 +25,12 @@ from forgetme.cli.frame import (
     progress,
     say,
 )
-from forgetme.entangled import Variant
 from forgetme.errors import ForgetmeError
-from forgetme.settings import Settings
+from forgetme.record.entangled import Variant
+from forgetme.record.settings import Settings
 
 if TYPE_CHECKING:
-    from forgetme.pipeline import CurateReport
+    from forgetme.curate.pipeline import CurateReport
 
 
 DEFAULTS = Settings()
@@ -98,8 +98,8 @@ def curate(
     as_json: JsonOption = False,
 ) -> None:
     """Find the concept in images, cut it out, fill the hole, score it; resumes where it stopped."""
-    from forgetme import pipeline
-    from forgetme.models import load_models
+    from forgetme.curate import pipeline
+    from forgetme.stages.models import load_models
 
     del resume  # a second run always resumes; the flag only says so
     settings = replace(

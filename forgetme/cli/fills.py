@@ -21,7 +21,7 @@ from forgetme.cli.frame import (
     say,
 )
 from forgetme.errors import ForgetmeError
-from forgetme.settings import Settings
+from forgetme.record.settings import Settings
 
 if TYPE_CHECKING:
     from forgetme.store import SampleRow
@@ -59,8 +59,8 @@ def refine(
     Better: the object is gone where it had come back; else not low instead of low; else a higher
     mean of Entangled-D and -S. Run it with another --seed for one more round.
     """
-    from forgetme import retries
-    from forgetme.models import load_models
+    from forgetme.curate import refine
+    from forgetme.stages.models import load_models
 
     if not low:
         raise typer.BadParameter("say which: --low takes all low fills that nobody has decided")
@@ -68,20 +68,20 @@ def refine(
         DEFAULTS, negative_prompt=negative, strength=strength, steps=steps,
         guidance=guidance, seed=seed,
     )  # fmt: skip
-    template = retries.check_template(prompt)
+    template = refine.check_template(prompt)
     models = load_models(preset, device=device)
     with open_store(store, blobs, existing=True) as opened:
-        rows = retries.low_samples(opened, concept)[:limit]
+        rows = refine.low_samples(opened, concept)[:limit]
         if dry_run:
             _list_low(rows, as_json)
             return
 
-        def tell(number: int, row: SampleRow, outcome: retries.Outcome, words: str) -> None:
+        def tell(number: int, row: SampleRow, outcome: refine.Outcome, words: str) -> None:
             why = f" ({words})" if words else ""
-            note(f"{number}/{len(rows)} {row.name}: {retries.WORDS[outcome]}{why}")
+            note(f"{number}/{len(rows)} {row.name}: {refine.WORDS[outcome]}{why}")
 
         try:
-            report = retries.refine_all(
+            report = refine.refine_all(
                 rows, template, opened, models, form=form, by=by, on_step=tell
             )
         except KeyboardInterrupt:

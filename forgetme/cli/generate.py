@@ -64,9 +64,9 @@ def generate(
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures of a concept from prompts into a store; a second call adds what is missing."""
-    from forgetme.generate import DrawSettings
-    from forgetme.generate import generate as draw_all
-    from forgetme.models import load_models
+    from forgetme.curate.generate import DrawSettings
+    from forgetme.curate.generate import generate as draw_all
+    from forgetme.stages.models import load_models
 
     if prompts is not None and writer is not None:
         raise ForgetmeError("--prompts and --writer both give prompts; name one of them")
@@ -108,7 +108,7 @@ def generate(
 
 def _lines(concept: str, count: int, file: Path | None, preset: Preset, seed: int) -> Iterable[str]:
     """Gives the prompts of a file, again and again where it has too few, or of a grammar."""
-    from forgetme.prompts import drawn_grammar, grammar, prompts_of_file
+    from forgetme.curate.prompts import drawn_grammar, grammar, prompts_of_file
 
     if file is not None:
         found = prompts_of_file(file)
@@ -128,8 +128,8 @@ def _written(
     seed: int,
 ) -> Iterable[str]:
     """Has a language model write the prompts; those that are paid for are kept in a file."""
-    from forgetme.prompts import WrittenPrompts
-    from forgetme.verify import AskSettings, OpenAIVerifier
+    from forgetme.curate.prompts import WrittenPrompts
+    from forgetme.stages.verify import AskSettings, OpenAIVerifier
 
     client = OpenAIVerifier(
         model.removeprefix("openai/"),

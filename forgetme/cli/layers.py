@@ -21,9 +21,9 @@ from forgetme.cli.frame import (
     print_table,
     say,
 )
-from forgetme.entangled import Variant
 from forgetme.errors import BrokenImageError, ForgetmeError
-from forgetme.settings import Settings
+from forgetme.record.entangled import Variant
+from forgetme.record.settings import Settings
 
 if TYPE_CHECKING:
     from forgetme.store import SampleRow, Store
@@ -81,9 +81,9 @@ def merge(
     blobs: BlobsOption = None,
 ) -> None:
     """Place a sample's foreground over a background: the side story, forgetting undone."""
-    from forgetme.images import atomic_write, png_bytes, read_image
-    from forgetme.merge import merge as merge_layers
-    from forgetme.sample import Layers
+    from forgetme.record.images import atomic_write, png_bytes, read_image
+    from forgetme.record.merge import merge as merge_layers
+    from forgetme.record.sample import Layers
 
     with open_store(store, blobs, existing=True) as opened:
         row = _find(opened, sample)
@@ -131,7 +131,7 @@ def _triples(
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
-    from forgetme.images import IMAGE_SUFFIXES
+    from forgetme.record.images import IMAGE_SUFFIXES
 
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -146,9 +146,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _score_one(
     stem: str, original: Path, edited: Path, mask: Path, variant: Variant
 ) -> dict[str, Any]:
-    from forgetme.entangled import entangled_d, entangled_s
-    from forgetme.images import read_image, read_mask
-    from forgetme.sample import Scores
+    from forgetme.record.entangled import entangled_d, entangled_s
+    from forgetme.record.images import read_image, read_mask
+    from forgetme.record.sample import Scores
 
     try:
         before, after, hole = read_image(original), read_image(edited), read_mask(mask)

@@ -153,7 +153,7 @@ def overlap(
     blobs: BlobsOption = None,
 ) -> None:
     """Let several people decide the same images, to see how well they agree."""
-    from forgetme import team
+    from forgetme.curate import team
 
     with open_store(store, blobs, existing=True) as opened:
         made = team.overlap(opened, share=share, copies=copies, by=by or getpass.getuser())
@@ -166,7 +166,7 @@ def overlap(
 @people.command()
 def agreement(store: StoreOption, as_json: JsonOption = False, blobs: BlobsOption = None) -> None:
     """Show how well people agree on images that several of them decided."""
-    from forgetme import team
+    from forgetme.curate import team
 
     with open_store(store, blobs, existing=True) as opened:
         found = team.agreement(opened)

@@ -25,7 +25,7 @@ from forgetme.cli.frame import (
 from forgetme.errors import ForgetmeError
 
 if TYPE_CHECKING:
-    from forgetme.models import Models
+    from forgetme.stages.models import Models
     from forgetme.train import Item, RunResult, RunSettings
 
 
@@ -131,7 +131,7 @@ def items_from(store: Any, data: Path | None, concept: str) -> list[Item]:
 
 
 def _models(preset: Preset, device: str | None, base: str | None, ranker: str | None) -> Models:
-    from forgetme.models import load_models
+    from forgetme.stages.models import load_models
 
     chosen = {"diffusion": base, "ranker": ranker}
     given = {stage: name for stage, name in chosen.items() if name is not None}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from forgetme.errors import BrokenImageError, ForgetmeError
-from forgetme.images import array_sha, atomic_write, png_bytes, read_image
+from forgetme.record.images import array_sha, atomic_write, png_bytes, read_image
 
 
 def key_of(**parts: Any) -> str:

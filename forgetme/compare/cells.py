@@ -15,7 +15,7 @@ from forgetme.compare.measure import measured
 from forgetme.compare.scores import Eyes, Numbers, score_picture
 from forgetme.compare.subjects import Subject, View, view_of
 from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
-from forgetme.images import array_sha
+from forgetme.record.images import array_sha
 
 PAINTED = 1  # counts up when a column paints otherwise, or is measured otherwise
 SCORED = 1  # the same for the scores

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forgetme import fills
 from forgetme.compare.subjects import View
 from forgetme.compare.worn import Worn
+from forgetme.curate import fills
+from forgetme.curate.suggest import suggest
 from forgetme.errors import MissingModelError
-from forgetme.models import Models, load_models
-from forgetme.sample import Fill, FillSettings
-from forgetme.settings import Settings
-from forgetme.suggest import suggest
+from forgetme.record.sample import Fill, FillSettings
+from forgetme.record.settings import Settings
+from forgetme.stages.models import Models, load_models
 
 if TYPE_CHECKING:
-    from forgetme.diffusion import Diffusion
+    from forgetme.stages.diffusion import Diffusion
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def sd_inpaint(bench: Bench, _: Worn | None) -> Column:
 
 def clipaway(bench: Bench, _: Worn | None) -> Column:
     """CLIPAway: the background's embedding without the object's direction leads the inpainting."""
-    from forgetme.clipaway import load_clipaway
+    from forgetme.stages.clipaway import load_clipaway
 
     try:
         stage = load_clipaway(bench.models)

@@ -11,7 +11,7 @@ from forgetme.compare.comparison import compare
 from forgetme.compare.kept import CACHE, NAME, comparisons_folder, is_taken
 from forgetme.compare.subjects import subjects_of_store
 from forgetme.errors import ForgetmeError
-from forgetme.models import load_models
+from forgetme.stages.models import load_models
 from forgetme.store import Store
 
 

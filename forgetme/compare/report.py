@@ -15,7 +15,7 @@ from forgetme.compare.kept import CACHE, REPORTS, TABLE
 from forgetme.compare.latex import latex_table
 from forgetme.compare.page import html_page
 from forgetme.errors import ForgetmeError
-from forgetme.images import atomic_write
+from forgetme.record.images import atomic_write
 
 PICTURES = "pictures"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute

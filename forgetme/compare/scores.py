@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 
 from forgetme.compare.subjects import View
-from forgetme.concept import plain
-from forgetme.entangled import entangled_d, entangled_s
 from forgetme.metrics import (
     METRICS,
     clip_at,
@@ -24,7 +22,9 @@ from forgetme.metrics import (
     outer_ssim,
     summarize,
 )
-from forgetme.sample import WARNING_WORDS
+from forgetme.record.concept import plain
+from forgetme.record.entangled import entangled_d, entangled_s
+from forgetme.record.sample import WARNING_WORDS
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 KS = (1, 3, 5)

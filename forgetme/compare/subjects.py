@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetme import masks
-from forgetme.concept import plain
 from forgetme.dataset import folders
 from forgetme.errors import EmptyRegionError, ForgetmeError
-from forgetme.images import array_sha, read_image, read_mask
+from forgetme.record import masks
+from forgetme.record.concept import plain
+from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.scenes import SceneRow
 from forgetme.store import Store
 

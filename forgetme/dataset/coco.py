@@ -15,7 +15,7 @@ from forgetme.dataset.quadruple import Quadruple
 from forgetme.dataset.rle import rle_mask, rle_string
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
-from forgetme.masks import box_xywh
+from forgetme.record.masks import box_xywh
 
 _PICTURES = ("original", "background")
 

@@ -12,7 +12,7 @@ from typing import Any
 from forgetme.dataset.found import Found, Listing, inside, record_of
 from forgetme.dataset.quadruple import LAYERS, Quadruple
 from forgetme.errors import ForgetmeError
-from forgetme.images import IMAGE_SUFFIXES
+from forgetme.record.images import IMAGE_SUFFIXES
 
 _NEEDED = ("original", "background", "mask")  # the foreground follows from them
 

@@ -15,11 +15,11 @@ from forgetme.dataset import coco, folders, parquet, webdataset
 from forgetme.dataset.found import Found, Listing
 from forgetme.dataset.quadruple import Progress, Record
 from forgetme.dataset.rle import rle_mask
-from forgetme.entangled import entangled_d, entangled_s
 from forgetme.errors import DiskFullError, ForgetmeError
-from forgetme.images import read_image_with_notes, read_mask
-from forgetme.masks import check_mask
-from forgetme.sample import Scores
+from forgetme.record.entangled import entangled_d, entangled_s
+from forgetme.record.images import read_image_with_notes, read_mask
+from forgetme.record.masks import check_mask
+from forgetme.record.sample import Scores
 from forgetme.store import SampleRow, Store
 
 imports: dict[str, Callable[[Path], Listing]] = {

@@ -14,8 +14,8 @@ from forgetme import __version__
 from forgetme.dataset.rle import rle_string
 from forgetme.dataset.splits import Shares, split_of
 from forgetme.errors import ForgetmeError
-from forgetme.images import png_bytes
-from forgetme.sample import Layers
+from forgetme.record.images import png_bytes
+from forgetme.record.sample import Layers
 from forgetme.store import Event, SampleRow, Store
 from forgetme.store.names import name_key, plain_text, safe_stem
 

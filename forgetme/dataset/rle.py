@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetme.masks import rle_decode, rle_encode
+from forgetme.record.masks import rle_decode, rle_encode
 
 _FIRST = 48  # the text's digits are the 64 characters from "0" on
 

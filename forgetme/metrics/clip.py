@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from forgetme.masks import box_xywh
+from forgetme.record.masks import box_xywh
 
 PAD = 0.10  # of the box's longer side, on each side
 MIN_SIDE = 32  # px

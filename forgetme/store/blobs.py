@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from forgetme.errors import DiskFullError, ForgetmeError
-from forgetme.images import array_sha, atomic_write, png_bytes
+from forgetme.record.images import array_sha, atomic_write, png_bytes
 
 UNFINISHED_S = 3600.0  # no image takes so long to write
 _SHA = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Column, ColumnElement, Select, and_, func, or_, select
 
-from forgetme.sample import STATES
+from forgetme.record.sample import STATES
 from forgetme.store.names import name_key, plain_text
 from forgetme.store.schema import lease, sample
 

@@ -36,8 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from forgetme.errors import ForgetmeError
-from forgetme.jobstate import JobRow
 from forgetme.store.database import Database
+from forgetme.store.job_state import JobRow
 from forgetme.store.payloads import plain_json
 from forgetme.store.schema import lease, metadata, sample
 

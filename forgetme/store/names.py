@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from forgetme.errors import ForgetmeError
-from forgetme.images import IMAGE_SUFFIXES
+from forgetme.record.images import IMAGE_SUFFIXES
 
 MAX_CONCEPT_CHARS = 200
 MAX_STEM_BYTES = 120  # leaves room for a suffix below the 255 of common file systems

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from forgetme.masks import rle_decode
+from forgetme.record.masks import rle_decode
 from forgetme.store.blobs import Blobs
 from forgetme.store.names import plain_text
 from forgetme.store.record import SampleRow

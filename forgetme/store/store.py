@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import Select, func, select
 
 from forgetme.errors import ForgetmeError
-from forgetme.sample import STATES
+from forgetme.record.sample import STATES
 from forgetme.store import audit, log, table1
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database, url_of

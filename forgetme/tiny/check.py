@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from forgetme import fills, pipeline
+from forgetme.curate import fills, pipeline
 from forgetme.errors import ForgetmeError
-from forgetme.masks import box_xywh, dilate, iou
-from forgetme.models import Models
-from forgetme.sample import Proposal
+from forgetme.record.masks import box_xywh, dilate, iou
+from forgetme.record.sample import Proposal
+from forgetme.record.settings import Settings
 from forgetme.scenes import BACKGROUNDS, CONCEPTS, Scene, render_scene
-from forgetme.settings import Settings
+from forgetme.stages.models import Models
 from forgetme.tiny.bank import TRAIN_SEED, Photo, read_photos
 
 logger = logging.getLogger(__name__)

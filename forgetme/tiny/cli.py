@@ -87,7 +87,7 @@ def check(
     from rich.console import Console
     from rich.table import Table
 
-    from forgetme.models import load_models
+    from forgetme.stages.models import load_models
     from forgetme.tiny.check import check as measure
 
     report = measure(load_models("tiny", assets=weights), seed=seed, scenes=scenes, photos=photos)

@@ -13,12 +13,12 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from forgetme.clipaway.adapter import Adapter, AdapterTensors
-from forgetme.clipaway.fill import RECORD, TINY_FILES, ClipAwaySettings
-from forgetme.clipaway.mapping import build_mapping, load_mapping, project
-from forgetme.clipaway.tower import AlphaClip, add_alpha, load_alpha_clip, published_tensors
-from forgetme.models import Models, load_models
-from forgetme.rank import crop_views
+from forgetme.stages.clipaway.adapter import Adapter, AdapterTensors
+from forgetme.stages.clipaway.fill import RECORD, TINY_FILES, ClipAwaySettings
+from forgetme.stages.clipaway.mapping import build_mapping, load_mapping, project
+from forgetme.stages.clipaway.tower import AlphaClip, add_alpha, load_alpha_clip, published_tensors
+from forgetme.stages.models import Models, load_models
+from forgetme.stages.rank import crop_views
 from forgetme.tiny.bank import SceneBank, scene_bank
 from forgetme.tiny.diffusion import MIN_SNR, SIZE, UNCONDITIONAL, to_unit
 from forgetme.tiny.loop import TrainSettings, autocast, fit

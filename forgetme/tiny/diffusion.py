@@ -18,8 +18,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from forgetme.diffusion import build_tokenizer
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
+from forgetme.stages.diffusion import build_tokenizer
 from forgetme.tiny.bank import SceneBank, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from forgetme.sam import build_sam, mask_logits, read_own
+from forgetme.stages.sam import build_sam, mask_logits, read_own
 from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 

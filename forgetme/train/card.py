@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgetme.images import atomic_write
+from forgetme.record.images import atomic_write
+from forgetme.stages.weights import PUBLISHED
 from forgetme.store.names import safe_stem
 from forgetme.train.methods import METHODS
 from forgetme.train.patch import read_patch
 from forgetme.train.probe import GUIDANCE, TEMPLATES
 from forgetme.train.probe import STEPS as PROBE_STEPS
-from forgetme.weights import PUBLISHED
 
 CARD = "README.md"
 PICTURES = "pictures"

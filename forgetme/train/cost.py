@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from forgetme.images import atomic_write
+from forgetme.record.images import atomic_write
 from forgetme.train.latents import DRAW_STEPS
 from forgetme.train.methods import method_of
 from forgetme.train.probe import STEPS as PROBE_STEPS

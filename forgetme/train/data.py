@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from forgetme.errors import ForgetmeError
-from forgetme.images import array_sha, read_image, read_mask
+from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.store import Store
 
 LAYERS = ("original", "background", "mask")

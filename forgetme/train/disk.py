@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from forgetme.errors import DiskFullError, ForgetmeError
-from forgetme.images import NO_ROOM
+from forgetme.record.images import NO_ROOM
 from forgetme.train.settings import RunSettings
 
 

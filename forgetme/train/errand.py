@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from forgetme.errors import ForgetmeError
-from forgetme.models import Models, load_models
+from forgetme.stages.models import Models, load_models
 from forgetme.store import Store
 from forgetme.train import checkpoint
 from forgetme.train.card import write_card

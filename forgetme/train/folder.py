@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetme.errors import ForgetmeError
-from forgetme.images import atomic_write
+from forgetme.record.images import atomic_write
 from forgetme.train.probe import Probe
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from forgetme.errors import ForgetmeError
-from forgetme.models import Preset, load_models
 from forgetme.scenes import CONCEPTS
+from forgetme.stages.models import Preset, load_models
 from forgetme.train.data import Item
 from forgetme.train.loop import check
 from forgetme.train.method import Method

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from forgetme.images import read_image
+from forgetme.record.images import read_image
 from forgetme.train.data import Item, square
 from forgetme.train.disk import writing
 from forgetme.train.processes import autocast

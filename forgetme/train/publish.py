@@ -12,9 +12,9 @@ from pathlib import Path
 from forgetme import __version__
 from forgetme.dataset.hub import Hub
 from forgetme.dataset.place import MARKER
+from forgetme.stages.weights import file_sha256
 from forgetme.train.card import CARD, PICTURES, write_card
 from forgetme.train.patch import DELTA_FILE, LORA_FILE, RECORD, read_patch
-from forgetme.weights import file_sha256
 
 WEIGHTS = (LORA_FILE, DELTA_FILE)
 

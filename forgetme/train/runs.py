@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from forgetme.errors import ForgetmeError
-from forgetme.images import atomic_write
-from forgetme.models import Preset
+from forgetme.record.images import atomic_write
+from forgetme.stages.models import Preset
 from forgetme.store import Store
 from forgetme.store.names import plain_folders
 from forgetme.train.data import Item

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from forgetme.concept import plain
+from forgetme.record.concept import plain
 
 Trains = Literal["lora", "kv", "cross-attention", "no-cross-attention", "full"]
 Precision = Literal["no", "bf16", "fp16"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from forgetme.jobstate import DIED
+from forgetme.store.job_state import DIED
 from forgetme.train.runs import Run
 
 NO_MEMORY = "not enough memory"  # how `disk.plain_words` begins

@@ -1,7 +1,7 @@
 """The drawing routes of the mask canvas: strokes and prompts in, the mask made here.
 
 The page sends what the hand did, in pixels of the image. The mask is made at full resolution by
-`forgetme.hand`; the answer has its outline, as that of every other act.
+`forgetme.curate.mask_edits`; the answer has its outline, as that of every other act.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from forgetme.strokes import Stroke
+from forgetme.record.strokes import Stroke
 from forgetme.ui.curate import Body, SampleId, act
 from forgetme.ui.who import Curator, Work
 

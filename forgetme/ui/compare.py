@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 
 from forgetme import jobs
 from forgetme.compare import kept, votes
+from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
-from forgetme.review import Review
 from forgetme.ui.curate import act, clock, shown
 from forgetme.ui.jobs import view
 from forgetme.ui.pictures import FOREVER, SampleId

@@ -15,15 +15,15 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from forgetme.curate.pipeline import check_concept
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
 from forgetme.errors import BrokenImageError, StaleVersionError
-from forgetme.images import read_image_with_notes
-from forgetme.pipeline import check_concept
-from forgetme.review import Review
-from forgetme.sample import FillSettings
+from forgetme.record.images import read_image_with_notes
+from forgetme.record.sample import FillSettings
 from forgetme.store import SampleRow
 from forgetme.ui import queue, views, who
 from forgetme.ui.who import Curator, Viewer, Work
-from forgetme.work import Worker
 
 Json = dict[str, Any]
 SampleId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]

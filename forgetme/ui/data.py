@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from forgetme.dataset.splits import SHARES, SPLITS, split_of
-from forgetme.sample import STATES
+from forgetme.record.sample import STATES
 from forgetme.store import SampleRow
 from forgetme.store.survey import ScoreLine
 from forgetme.ui.views import summary

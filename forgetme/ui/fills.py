@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgetme import jobs, retries
+from forgetme import jobs
+from forgetme.curate import refine
 from forgetme.errors import ForgetmeError
 from forgetme.ui.curate import MAX_CONCEPT, Prompt, SampleId, form
 from forgetme.ui.jobs import view
@@ -21,7 +22,7 @@ class Batch(BaseModel):
     """One more try for all low fills."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    prompt: str = Field(min_length=1, max_length=retries.MAX_PROMPT)
+    prompt: str = Field(min_length=1, max_length=refine.MAX_PROMPT)
     concept: str | None = Field(default=None, min_length=1, max_length=MAX_CONCEPT)
     negative_prompt: str = Prompt.model_fields["negative_prompt"]
     strength: float = Prompt.model_fields["strength"]
@@ -50,23 +51,23 @@ def router() -> APIRouter:
 
     @routes.get("/fills/low")
     def low(review: Viewer, concept: Annotated[str, Query(max_length=MAX_CONCEPT)] = "") -> Json:
-        rows = retries.low_samples(review.store, concept or None)
+        rows = refine.low_samples(review.store, concept or None)
         return {
             "count": len(rows),
             "rows": [
                 {"id": row.id, "name": row.name, "d": row.score_d, "s": row.score_s}
                 for row in rows[:MAX_SHOWN]
             ],
-            "template": retries.TEMPLATE,
-            "placeholders": retries.PLACEHOLDERS,
+            "template": refine.TEMPLATE,
+            "placeholders": refine.PLACEHOLDERS,
             "defaults": form(review.settings.fill),
             "job": _newest(review.store),
         }
 
     @routes.post("/fills/refine_low", status_code=202)
     def refine_low(body: Batch, review: Lead) -> Json:
-        template = retries.check_template(body.prompt)
-        if not retries.low_samples(review.store, body.concept):
+        template = refine.check_template(body.prompt)
+        if not refine.low_samples(review.store, body.concept):
             raise ForgetmeError("No fill is low. There is nothing to refine.")
         arguments = {
             "prompt": template,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgetme import team
+from forgetme.curate import team
 from forgetme.errors import StaleVersionError
 from forgetme.ui import curate, views
 from forgetme.ui.curate import SampleId

@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgetme.curate.pipeline import check_concept, find_images
 from forgetme.errors import BrokenImageError, ForgetmeError
-from forgetme.images import read_image_with_notes
-from forgetme.pipeline import check_concept, find_images
+from forgetme.record.images import read_image_with_notes
 from forgetme.store import Store
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from forgetme import jobs
-from forgetme.review import Review
+from forgetme.curate.review import Review
 from forgetme.ui.who import Curator, Lead, Viewer, need, person
 
 Json = dict[str, Any]

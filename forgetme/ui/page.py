@@ -17,8 +17,9 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
 from forgetme.errors import ForgetmeError, StaleVersionError
-from forgetme.review import Review
 from forgetme.ui import (
     canvas,
     compare,
@@ -42,7 +43,6 @@ from forgetme.ui import (
     who,
 )
 from forgetme.ui.oauth import HubSignIn
-from forgetme.work import Worker
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # Gradio's cache is readable by every visitor: it gets an empty folder of its own.

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse, Response
 from PIL import Image
 
+from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
-from forgetme.review import Review
 from forgetme.ui.views import layers_key
 from forgetme.ui.who import Viewer
 

@@ -14,10 +14,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from forgetme import jobs
+from forgetme.curate.review import Review
 from forgetme.dataset import kept, unpacking
 from forgetme.dataset.splits import Shares
 from forgetme.errors import ForgetmeError
-from forgetme.review import Review
 from forgetme.ui.jobs import view
 from forgetme.ui.who import Lead
 

@@ -15,9 +15,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 
+from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
-from forgetme.review import Review
-from forgetme.sample import STATES
+from forgetme.record.sample import STATES
 from forgetme.store import Filter, Store
 from forgetme.store.filters import ORDERS, RANGES, sort_key
 from forgetme.store.names import MAX_CONCEPT_CHARS, plain_text

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgetme import side
+from forgetme.curate import side_story
+from forgetme.curate.review import Review
 from forgetme.errors import BrokenImageError, ForgetmeError
-from forgetme.images import read_image_with_notes
-from forgetme.review import Review
+from forgetme.record.images import read_image_with_notes
 from forgetme.store import SampleRow
 from forgetme.ui import views, who
 from forgetme.ui.curate import clock, last_ten, shown
@@ -45,8 +45,10 @@ class Placing(BaseModel):
     behind: Behind = Field(default_factory=Behind)
     x: int = Field(default=0, ge=-FAR_PX, le=FAR_PX)
     y: int = Field(default=0, ge=-FAR_PX, le=FAR_PX)
-    scale: float = Field(default=1.0, ge=side.MIN_SCALE, le=side.MAX_SCALE, allow_inf_nan=False)
-    feather_px: int = Field(default=2, ge=0, le=side.MAX_FEATHER_PX)
+    scale: float = Field(
+        default=1.0, ge=side_story.MIN_SCALE, le=side_story.MAX_SCALE, allow_inf_nan=False
+    )
+    feather_px: int = Field(default=2, ge=0, le=side_story.MAX_FEATHER_PX)
     method: Literal["feather", "poisson"] = "feather"
 
 
@@ -56,7 +58,7 @@ def router() -> APIRouter:
 
     @routes.get("/backdrops")
     def backdrops(review: Viewer, offset: Annotated[int, Query(ge=0)] = 0) -> Json:
-        rows, more = side.backdrops(review.store, offset=offset)
+        rows, more = side_story.backdrops(review.store, offset=offset)
         return {"rows": [_backdrop(row) for row in rows], "more": more}
 
     @routes.post("/uploads")
@@ -70,7 +72,7 @@ def router() -> APIRouter:
     @routes.get("/{foreground}")
     def begin(foreground: Foreground, review: Viewer) -> Json:
         row = review.store.sample(foreground)
-        x, y, width, height = side.box_of(review.store, row)
+        x, y, width, height = side_story.box_of(review.store, row)
         return {
             "id": row.id,
             "name": row.name,
@@ -80,16 +82,16 @@ def router() -> APIRouter:
             "box": {"x": x, "y": y, "width": width, "height": height},
             "layers": views.layers_key(row),
             "own": None if row.picked_try is None else _backdrop(row),
-            "scales": {"least": side.MIN_SCALE, "most": side.MAX_SCALE},
+            "scales": {"least": side_story.MIN_SCALE, "most": side_story.MAX_SCALE},
         }
 
     @routes.post("/{foreground}/preview")
     def preview(foreground: Foreground, body: Placing, review: Viewer) -> Json:
         row, behind, place = _asked(review, foreground, body)
-        made = side.compose(review.store, row, behind, place, side=side.PREVIEW_SIDE)
+        made = side_story.compose(review.store, row, behind, place, side=side_story.PREVIEW_SIDE)
         return {
-            "picture": _data("jpeg", side.preview_bytes(made)),
-            "seam": _data("png", side.seam_bytes(made)),
+            "picture": _data("jpeg", side_story.preview_bytes(made)),
+            "seam": _data("png", side_story.seam_bytes(made)),
             "score": made.seam.score,
             "words": made.seam.words(),
         }
@@ -97,7 +99,7 @@ def router() -> APIRouter:
     @routes.post("/{foreground}/save")
     def save(foreground: Foreground, body: Placing, review: Curator, worker: Work) -> Json:
         row, behind, place = _asked(review, foreground, body)
-        made = side.save(
+        made = side_story.save(
             review.store, row, behind, place, by=review.by, settings=review.settings,
             check_free=partial(who.check_free, review),
         )  # fmt: skip
@@ -109,13 +111,13 @@ def router() -> APIRouter:
 
 def _asked(
     review: Review, foreground: str, body: Placing
-) -> tuple[SampleRow, side.Backdrop, side.Place]:
+) -> tuple[SampleRow, side_story.Backdrop, side_story.Place]:
     store = review.store
     row = store.sample(foreground)
     if body.behind.source != "own" and body.behind.name is None:
         raise ForgetmeError("Choose a background first.")
-    behind = side.backdrop(store, row, body.behind.source, body.behind.name)
-    return row, behind, side.Place(body.x, body.y, body.scale, body.feather_px, body.method)
+    behind = side_story.backdrop(store, row, body.behind.source, body.behind.name)
+    return row, behind, side_story.Place(body.x, body.y, body.scale, body.feather_px, body.method)
 
 
 def _backdrop(row: SampleRow) -> Json:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgetme import team
+from forgetme.curate import team
 from forgetme.store import Event, SampleRow
 from forgetme.store.passwords import MAX_PASSWORD
 from forgetme.store.people import Origin, Role

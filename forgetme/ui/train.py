@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from forgetme import jobs
+from forgetme.curate.review import Review
 from forgetme.dataset.kept import zipped_files
-from forgetme.review import Review
 from forgetme.ui.jobs import LINES
 from forgetme.ui.who import Curator, Lead, Viewer
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from forgetme import masks
-from forgetme.review import Review
+from forgetme.curate.review import Review
+from forgetme.record import masks
 from forgetme.store import SampleRow
 
 Json = dict[str, Any]

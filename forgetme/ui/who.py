@@ -14,12 +14,12 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from starlette.exceptions import HTTPException
 
-from forgetme.review import Review
+from forgetme.curate.review import Review
+from forgetme.curate.worker import Worker
 from forgetme.store import Store
 from forgetme.store.people import ROLES, SESSION_SECONDS, Role
 from forgetme.ui.guard import READING
 from forgetme.ui.oauth import HubSignIn
-from forgetme.work import Worker
 
 RANK: dict[Role, int] = {role: rank for rank, role in enumerate(ROLES)}
 SIGN_IN = "Sign in to go on; nothing you did is lost."

@@ -1,0 +1,1 @@
+"""A curator's work: the pipeline, masks, fills, refining, the side story and the team."""

@@ -1,0 +1,1 @@
+"""What everything is about: the sample, masks, images and the Entangled score."""

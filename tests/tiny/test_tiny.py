@@ -1,0 +1,251 @@
+"""Training of the bundled models: data, resuming, files that the ordinary loaders open."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from forgetme.scenes import CONCEPTS, render_scene
+from forgetme.tiny import check as checks
+from forgetme.tiny.bank import Photo, scene_bank
+from forgetme.tiny.loop import TrainSettings, fit, rate
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    scene_bank(folder / "scenes", 6, first_seed=5)
+    return folder
+
+
+def test_bank_holds_what_the_renderer_draws(work):
+    bank = scene_bank(work / "scenes", 6)
+    scene = render_scene(5)
+    assert np.array_equal(bank.images[0], scene.image)
+    assert np.array_equal(bank.backgrounds[0], scene.background)
+    assert np.array_equal(bank.ids[0] == 1, scene.mask)
+    assert CONCEPTS[bank.concepts[0, 0]] == scene.concept
+    assert bank.captions[0] == scene.caption
+
+
+def line_loss(model):
+    def loss_fn(step, rng, done):
+        x = torch.from_numpy(rng.normal(size=(8, 3))).float()
+        noise = 0.01 * torch.randn(8, 1)
+        return ((model(x) - x.sum(1, keepdim=True) + noise) ** 2).mean(), {}
+
+    return loss_fn
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    settings = TrainSettings(steps=12, batch=8, warmup=2)
+    results = []
+    for folder, stops in ((tmp_path / "whole", [12]), (tmp_path / "parts", [5, 12])):
+        for stop in stops:
+            torch.manual_seed(0)
+            model = torch.nn.Linear(3, 1)
+            loss = line_loss(model)
+
+            def loss_fn(step, rng, done, loss=loss, stop=stop):
+                if step == stop:
+                    raise KeyboardInterrupt
+                return loss(step, rng, done)
+
+            try:
+                average = fit(model, loss_fn, replace(settings, save_every=0.0), folder)
+            except KeyboardInterrupt:
+                continue
+        results.append(average.weight.detach().numpy())
+    assert np.array_equal(*results)
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    model = torch.nn.Linear(3, 1)
+    loss = line_loss(model)
+
+    def loss_fn(step, rng, done):
+        value, logged = loss(step, rng, done)
+        return value * (float("nan") if step == 3 else 1), logged
+
+    with pytest.raises(FloatingPointError, match="step 3"):
+        fit(model, loss_fn, TrainSettings(steps=6, save_every=0.0), tmp_path)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
+def test_rate_warms_up_and_decays_to_a_tenth():
+    settings = TrainSettings(steps=100, lr=1.0, warmup=10)
+    assert rate(0, settings) == pytest.approx(0.1)
+    assert rate(10, settings) == pytest.approx(1.0)
+    assert rate(100, settings) == pytest.approx(0.1)
+
+
+def test_trained_segmenter_opens_as_a_sam(work, tmp_path):
+    from forgetme.stages.segment import load_tiny_sam
+    from forgetme.tiny import segmenter
+
+    settings = replace(segmenter.SETTINGS, steps=2, batch=2)
+    segmenter.train(tmp_path, work, settings=settings, scenes=6)
+    answer = load_tiny_sam(tmp_path).click(render_scene(1).image, np.array([[128, 128]]), [1])
+    assert answer[0].mask.shape == (256, 256)
+
+
+def test_batched_decoder_equals_segment_anythings_own(work):
+    from forgetme.stages.sam import build_sam
+    from forgetme.tiny import segmenter
+
+    torch.manual_seed(0)
+    sam = build_sam(segmenter.CONFIG)
+    embeddings = torch.randn(2, 128, 16, 16)
+    points = torch.rand(4, 1, 2) * 256
+    with torch.no_grad():
+        sparse, dense = sam.prompt_encoder((points, torch.ones(4, 1)), None, None)
+        masks, iou = segmenter.predict(sam, embeddings, sparse, dense)
+        for i in range(2):
+            part = slice(2 * i, 2 * i + 2)
+            own, own_iou = sam.mask_decoder(
+                embeddings[i : i + 1],
+                sam.prompt_encoder.get_dense_pe(),
+                sparse[part],
+                dense[part],
+                multimask_output=True,
+            )
+            assert torch.allclose(masks[part, 1:], own, atol=1e-4)
+            assert torch.allclose(iou[part, 1:], own_iou, atol=1e-4)
+
+
+def test_trained_ranker_opens_and_names_its_words(work, tmp_path):
+    from forgetme.stages.rank import load_tiny_clip
+    from forgetme.tiny import ranker
+
+    ranker.train(tmp_path, work, settings=replace(ranker.SETTINGS, steps=2, batch=4), scenes=6)
+    loaded = load_tiny_clip(tmp_path)
+    assert set(CONCEPTS) < set(loaded.vocabulary)
+    chances = loaded.probabilities([render_scene(1).image], CONCEPTS)
+    assert chances.shape == (1, 12)
+    assert chances.sum() == pytest.approx(1)
+
+
+def test_ranker_crops_carry_the_right_word(work):
+    from forgetme.tiny import ranker
+
+    bank = scene_bank(work / "scenes", 6)
+    words = ranker.vocabulary(set())
+    crops = ranker.Crops(bank, [], (np.zeros((0, 32, 32, 3), np.uint8), []), words)
+    rng = np.random.default_rng(0)
+    drawn = [crops.draw(rng) for _ in range(200)]
+    present = {CONCEPTS[k] for k in bank.concepts.ravel() if k >= 0}
+    names = {words[label] for _, label in drawn}
+    assert names & set(CONCEPTS) <= present
+    assert {"part", "background"} <= names
+    assert all(crop.shape == (64, 64, 3) and crop.dtype == np.uint8 for crop, _ in drawn)
+
+
+def test_trained_filler_opens_through_simple_lama_and_keeps_what_is_known(work, tmp_path):
+    from forgetme.stages.inpaint import Inpainter
+    from forgetme.tiny import filler
+
+    filler.train(tmp_path, work, settings=replace(filler.SETTINGS, steps=2, batch=2), scenes=6)
+    scene = render_scene(3)
+    filled = Inpainter(tmp_path / "filler.pt", scale=256)(scene.image, scene.mask)
+    assert np.array_equal(filled[~scene.mask], scene.image[~scene.mask])
+    assert not np.array_equal(filled[scene.mask], scene.image[scene.mask])
+
+
+def test_first_guess_of_the_filler_is_exact_on_a_flat_picture():
+    from forgetme.tiny.filler import Filler
+
+    model = Filler().eval()
+    image = torch.full((1, 3, 64, 96), 0.3)
+    mask = torch.zeros(1, 1, 64, 96)
+    mask[..., 20:50, 10:70] = 1
+    with torch.no_grad():
+        filled = model(image * (1 - mask), mask)
+    assert torch.allclose(filled, image, atol=1e-5)
+
+
+def test_holes_differ_from_the_truth_only_inside(work):
+    from forgetme.tiny.filler import Holes
+
+    holes = Holes(scene_bank(work / "scenes", 6), [])
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        image, hole, truth = holes.draw(rng)
+        assert hole.any()
+        assert image.shape == truth.shape == (*hole.shape, 3)
+
+
+def test_trained_diffusion_opens_as_a_stable_diffusion_pipeline(tmp_path, monkeypatch):
+    from diffusers import StableDiffusionPipeline
+
+    from forgetme.tiny import diffusion
+
+    monkeypatch.setattr(
+        diffusion, "VAE_SETTINGS", replace(diffusion.VAE_SETTINGS, steps=2, batch=2)
+    )
+    settings = replace(diffusion.SETTINGS, steps=2, batch=2)
+    diffusion.train(tmp_path / "out", tmp_path / "work", settings=settings, scenes=5)
+    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "out" / "diffusion")
+    pipe.set_progress_bar_config(disable=True)
+    picture = pipe("a photo of a cat", num_inference_steps=2, output_type="np").images[0]
+    assert picture.shape == (128, 128, 3)
+    words = pipe.tokenizer.tokenize("a photo of a mushroom")
+    assert words[-1] == "mushroom</w>"
+
+
+def test_shipped_weights_keep_float16_accuracy(work, tmp_path):
+    from forgetme.tiny import segmenter
+
+    segmenter.train(tmp_path, work, settings=replace(segmenter.SETTINGS, steps=1), scenes=6)
+    assert {t.dtype for t in load_file(tmp_path / "segmenter.safetensors").values()} == {
+        torch.float16
+    }
+
+
+class Oracle:
+    """A segmenter that knows the truth, to measure the measures."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def __call__(self, image):
+        from forgetme.record.masks import box_xywh
+        from forgetme.record.sample import Proposal
+
+        return [Proposal(self.truth, box_xywh(self.truth), 1.0, 1.0, "truth")]
+
+    def click(self, image, points_xy, labels, *, mask=None, box_xywh=None):
+        if len(points_xy) == 1:
+            half = self.truth.copy()
+            half[:, : half.shape[1] // 2] = False
+            from forgetme.record.sample import Proposal
+
+            return [Proposal(half, (0, 0, 1, 1), 1.0, 1.0, "half")]
+        return self(image)
+
+
+def test_simulated_clicks_go_to_the_largest_error_and_are_counted():
+    from types import SimpleNamespace
+
+    truth = np.zeros((40, 40), bool)
+    truth[10:30, 10:30] = True
+    models = SimpleNamespace(segmenter=Oracle(truth))
+    image = np.zeros((40, 40, 3), np.uint8)
+    found = checks.clicked_ious(image, truth, models, 3)
+    assert found == [0.5, 1.0, 1.0]
+    assert checks.middle(truth) in {(x, y) for x in (19, 20) for y in (19, 20)}
+
+
+def test_grabcut_baseline_finds_a_plain_square():
+    image = np.full((80, 80, 3), 30, np.uint8)
+    image += np.random.default_rng(0).integers(0, 8, image.shape, dtype=np.uint8)
+    mask = np.zeros((80, 80), bool)
+    mask[20:60, 20:60] = True
+    image[mask] = (220, 60, 40)
+    assert checks._grabcut(Photo(image, mask, "square", "square")) > 0.9
+
+
+def test_check_refuses_seeds_that_were_trained_on():
+    with pytest.raises(ValueError, match="trained"):
+        checks.check(None, seed=10_000_000)
