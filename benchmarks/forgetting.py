@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from forgetme.metrics import wilson
 from forgetme.scenes import CONCEPTS
 from forgetme.scenes.write import write_scenes
 from forgetme.stages.models import load_models
@@ -125,6 +125,7 @@ def line(method: str, concept: str, before: Probe, runs: Sequence[dict]) -> dict
     """One method on one concept: rates over all its seeds, with their intervals."""
     others = [one for one in CONCEPTS if one != concept]
     n = before.n * len(runs)
+    m = n * len(others)
     shares = [run["probe"]["by_concept"] for run in runs]
     forgotten = sum(share[concept] for share in shares) / len(runs)
     kept = sum(share[one] for share in shares for one in others) / len(runs) / len(others)
@@ -136,19 +137,12 @@ def line(method: str, concept: str, before: Probe, runs: Sequence[dict]) -> dict
         "seeds": len(runs),
         "before": before.by_concept[concept],
         "after": forgotten,
-        "after_interval": wilson(forgotten, n),
+        "after_interval": wilson(round(forgotten * n), n),
         "kept": kept / was,
-        "kept_interval": [end / was for end in wilson(kept, n * len(others))],
+        "kept_interval": [end / was for end in wilson(round(kept * m), m)],
         "minutes": minutes,
         "ok": forgotten <= FORGOTTEN and kept / was >= KEPT and minutes <= MINUTES,
     }
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> list[float]:
-    """The 95 % interval of a share of n."""
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return [max(0.0, middle - half), min(1.0, middle + half)]
 
 
 def table(record: dict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from forgetme.compare.scores import SHARES
 from forgetme.compare.summing import best_keys, rounded
 
 Table = Mapping[str, Any]
@@ -39,15 +40,15 @@ def _ours(table: Table) -> str:
         summary = table["summary"][column["key"]]
         cells = []
         for one in scores:
-            text = _mean(summary.get(one["key"]), one["digits"])
+            text = _mean(summary.get(one["key"]), one)
             bold = column["key"] in best[one["key"]]
             cells.append(rf"\textbf{{{text}}}" if bold else text)
         lines.append([escaped(column["title"]), *cells])
     n = len(table["rows"])
     caption = (
         f"Fills of {n} pictures of {escaped(table['concept'])}, preset {table['preset']}, seed "
-        f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval. Entangled is of the "
-        "paper's printed equations."
+        f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval; shares with Wilson's. "
+        "Entangled is of the paper's printed equations."
     )
     return _tabular(["Fill", *heading], lines, caption)
 
@@ -76,11 +77,16 @@ def _title(score: Mapping[str, Any]) -> str:
     return escaped(score["title"])
 
 
-def _mean(found: Mapping[str, Any] | None, digits: int) -> str:
+def _mean(found: Mapping[str, Any] | None, score: Mapping[str, Any]) -> str:
     if found is None or found["mean"] is None:
         return "--"
-    half = "" if found["low"] is None else f"$\\pm${(found['high'] - found['low']) / 2:.{digits}f}"
-    return rounded(found["mean"], digits) + half
+    digits = score["digits"]
+    text, low, high = (rounded(found[name], digits) for name in ("mean", "low", "high"))
+    if found["low"] is None:
+        return text
+    if score["key"] in SHARES:  # an interval of a share is not the same on both sides
+        return f"{text} [{low}, {high}]"
+    return f"{text}$\\pm${(found['high'] - found['low']) / 2:.{digits}f}"
 
 
 def _tabular(heading: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:

@@ -21,15 +21,17 @@ from forgetme.metrics import (
     outer_psnr,
     outer_ssim,
     summarize,
+    summarize_share,
 )
+from forgetme.metrics.summary import Z_95
 from forgetme.record.concept import plain
 from forgetme.record.entangled import entangled_d, entangled_s
 from forgetme.record.sample import WARNING_WORDS
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 KS = (1, 3, 5)
+SHARES = frozenset(f"clip_at_{k}" for k in KS)  # each picture has 0 or 1
 RESAMPLES = 200
-Z_95 = 1.959963984540054  # of the normal distribution, two-sided 95 %
 Numbers = dict[str, float | None]
 Pictures = Callable[[], Iterable[np.ndarray]]
 
@@ -206,7 +208,7 @@ def score_sets(before: Pictures, after: Pictures, eyes: Eyes) -> dict[str, dict[
 
 
 def mean_of(values: Sequence[float | None], what: str) -> dict[str, Any]:
-    """Means a score over pictures, with its bootstrap interval.
+    """Means a score over pictures, with its 95 % interval: Wilson's where each is 0 or 1.
 
     Args:
         values: one a picture; None = it has none.
@@ -216,7 +218,7 @@ def mean_of(values: Sequence[float | None], what: str) -> dict[str, Any]:
     if not kept:
         why = "nothing outside changed in any picture" if what == "outer_psnr" else "no value"
         return {"mean": None, "low": None, "high": None, "n": 0, "warning": why}
-    made = summarize(kept)
+    made = (summarize_share if what in SHARES else summarize)(kept)
     notes = [made.warning] if made.warning else []
     if what == "outer_psnr" and len(kept) < len(values):
         notes.append(f"{len(values) - len(kept)} pictures unchanged outside are left out")

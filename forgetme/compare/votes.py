@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forgetme.errors import ForgetmeError
+from forgetme.metrics.summary import wilson
 
 VOTES = "votes.jsonl"
-Z_95 = 1.959963984540054  # of the normal distribution, two-sided 95 %
 Choice = Literal["a", "b", "tie", "skip", "back"]  # "back" takes the vote back
 
 
@@ -72,29 +71,6 @@ class Tally:
     rate: float | None
     low: float | None
     high: float | None
-
-
-def wilson(won: int, n: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share.
-
-    Args:
-        won: successes, 0..n.
-        n: trials, at least 1.
-
-    Returns:
-        Its ends, in [0, 1].
-
-    **Source**: E. B. Wilson, Probable inference, the law of succession, and statistical
-    inference, JASA 22 (1927).
-
-    Example:
-        >>> [round(end, 3) for end in wilson(8, 10)]
-        [0.49, 0.943]
-    """
-    share, z2 = won / n, Z_95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    reach = Z_95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def deal(

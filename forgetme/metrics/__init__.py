@@ -3,7 +3,15 @@
 from forgetme.metrics.clip import clip_at, clip_distance, crop_of
 from forgetme.metrics.pairs import outer_psnr, outer_ssim
 from forgetme.metrics.sets import cmmd, fid, kid
-from forgetme.metrics.summary import METRICS, Metric, Summary, paired_difference, summarize
+from forgetme.metrics.summary import (
+    METRICS,
+    Metric,
+    Summary,
+    paired_difference,
+    summarize,
+    summarize_share,
+    wilson,
+)
 
 __all__ = [
     "METRICS",
@@ -19,4 +27,6 @@ __all__ = [
     "outer_ssim",
     "paired_difference",
     "summarize",
+    "summarize_share",
+    "wilson",
 ]

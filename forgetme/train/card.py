@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgetme.metrics.summary import wilson
 from forgetme.record.images import atomic_write
 from forgetme.stages.weights import PUBLISHED
 from forgetme.store.names import safe_stem
@@ -154,16 +155,8 @@ def _scores(told: _Told) -> str:
 def _share(value: float | None, n: int) -> str:
     if value is None:
         return "-"
-    low, high = _wilson(value, n)
+    low, high = wilson(round(value * n), n)
     return f"{100 * value:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
-
-
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of n (Wilson 1927)."""
-    z = 1.959964
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _shown(told: _Told) -> list[str]:

@@ -500,3 +500,12 @@ def test_what_a_backend_paints_beyond_the_hole_is_dropped(
     made = picture(tmp_path / "out", table["cells"]["own"][0]["picture"])
     image, hole = read_image(two[0].original), view_of(two[0]).hole
     assert np.array_equal(made, np.where(hole[..., None], 255 - image, image))
+
+
+def test_shares_in_a_table_have_wilsons_interval() -> None:
+    from forgetme.compare.scores import mean_of
+
+    found = mean_of([1.0] * 48, "clip_at_1")
+    assert (found["mean"], found["high"]) == (1, 1)
+    assert found["low"] == pytest.approx(48 / (48 + 3.8414588))
+    assert mean_of([1.0] * 48, "entangled_d")["low"] == 1

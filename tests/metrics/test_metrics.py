@@ -20,6 +20,8 @@ from forgetme.metrics import (
     outer_ssim,
     paired_difference,
     summarize,
+    summarize_share,
+    wilson,
 )
 
 SQUARE = np.array([[0, 0], [2, 0], [0, 2], [2, 2]], float)
@@ -209,6 +211,28 @@ def test_the_interval_is_about_two_standard_errors() -> None:
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
     assert (found.n, found.warning) == (400, "")
     assert summarize(values) == found  # equal seed, equal interval
+
+
+# The ends are where the score test turns: |p - share| = z sqrt(share (1 - share) / n), solved here
+# as the roots of a quadratic, and by hand for none and all: n / (n + z²).
+@pytest.mark.parametrize(("won", "n"), [(48, 48), (0, 48), (5, 10), (0, 1), (250, 500)])
+def test_a_share_has_the_interval_of_the_score_test(won: int, n: int) -> None:
+    z2 = 3.841458820694124  # of the chi-square distribution with one degree, at 95 %
+    roots = np.roots([1 + z2 / n, -(2 * won / n + z2 / n), (won / n) ** 2])
+    low, high = sorted(roots.real)
+    assert wilson(won, n) == pytest.approx((low, high), abs=1e-9)
+    found = summarize_share([1.0] * won + [0.0] * (n - won))
+    assert (found.mean, found.low, found.high) == (won / n, *wilson(won, n))
+
+
+def test_all_right_is_not_certain() -> None:
+    z2 = 3.841458820694124
+    assert wilson(48, 48) == (pytest.approx(48 / (48 + z2)), 1.0)
+    assert wilson(0, 48) == (0.0, pytest.approx(z2 / (48 + z2)))
+    assert wilson(5, 10) == (pytest.approx(0.236593), pytest.approx(0.763407))
+    assert summarize([1.0] * 48).low == 1  # what the bootstrap would say
+    with pytest.raises(ValueError, match=r"0 and 1, got 0\.5"):
+        summarize_share([0.0, 0.5])
 
 
 def test_few_and_infinite_values_carry_a_warning() -> None:

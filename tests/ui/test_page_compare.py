@@ -396,12 +396,6 @@ def test_the_tally_counts_by_column_whatever_side_it_was_on(client):
     assert (line["low"], line["high"]) == pytest.approx((reference.low, reference.high))
 
 
-@pytest.mark.parametrize(("won", "n"), [(0, 1), (1, 1), (0, 30), (7, 9), (250, 500)])
-def test_wilson_is_that_of_scipy(won, n):
-    reference = binomtest(won, n).proportion_ci(method="wilson")
-    assert votes.wilson(won, n) == pytest.approx((reference.low, reference.high), abs=1e-12)
-
-
 def test_a_vote_can_be_taken_back_and_the_last_one_counts(client):
     query = {"left": "own", "right": "clipaway"}
     given = voted(client, "a", **query)

@@ -20,7 +20,7 @@ export function summary(comparison) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "method"), ...scores.map(head))),
       ours(comparison, scores), ...theirs(published, scores))),
     h("div", { class: "fm-cmp-notes" },
-      note(`Ours: ${comparison.rows.length} samples of ${table.concept}, preset ${table.preset}, seed ${table.seed}; means with their 95 % bootstrap interval. The best of ours in each column is bold.`),
+      note(`Ours: ${comparison.rows.length} samples of ${table.concept}, preset ${table.preset}, seed ${table.seed}; means with their 95 % interval (shares: Wilson's; others: bootstrap). The best of ours in each column is bold.`),
       ...warnings(comparison, scores),
       ...(published.length ? [note("Theirs: as printed in the paper, from its own pictures, models and tool. They say where the paper stands; a difference from ours is no result.")] : [])),
     columns.length ? null : note("This comparison has no method."));
