@@ -47,7 +47,7 @@ def _ours(table: Table) -> str:
     n = len(table["rows"])
     caption = (
         f"Fills of {n} pictures of {escaped(table['concept'])}, preset {table['preset']}, seed "
-        f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval; shares with Wilson's. "
+        f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval, of shares Wilson's. "
         "Entangled is of the paper's printed equations."
     )
     return _tabular(["Fill", *heading], lines, caption)

@@ -24,7 +24,7 @@ from forgetme.metrics import (
     summarize_share,
 )
 from forgetme.metrics.summary import Z_95
-from forgetme.record.concept import plain
+from forgetme.record.concept import is_kind_of, word_for
 from forgetme.record.entangled import entangled_d, entangled_s
 from forgetme.record.sample import WARNING_WORDS
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
@@ -84,9 +84,9 @@ class Eyes:
     @classmethod
     def of(cls, ranker: Any, concept: str, **inception: Any) -> Eyes:
         """Takes the ranker's eyes; its vocabulary, or the known things, are the labels."""
-        words = plain(concept)
+        words = word_for(concept, ranker.vocabulary)
         known = ranker.vocabulary or (*CONCEPTS, *BACKGROUNDS)
-        others = [one for one in known if one.casefold() != words.casefold()]
+        others = [one for one in known if not is_kind_of(words, one)]
         return cls(
             ranker.embed_images, ranker.probabilities, words, (words, *others),
             ranker.made_by, **inception,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from forgetme.errors import ForgetmeError
+from forgetme.record.concept import overlap
 from forgetme.scenes import CONCEPTS
 from forgetme.stages.models import Preset, load_models
 from forgetme.train.data import Item
@@ -53,7 +54,8 @@ def settings_for(
         preset: whose settings of the method to begin with.
         given: fields of `RunSettings`; None = as the preset has it.
         options: the method's own numbers.
-        keep: what must stay; None or nothing = all that the preset's models know.
+        keep: what must stay; None or nothing = all that the preset's models know, but for what
+            the concept is, is a kind of, or holds.
 
     Raises:
         ForgetmeError: a value is none that a run can have.
@@ -61,7 +63,7 @@ def settings_for(
     try:
         chosen = method_of(method)
         values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
-        values["keep"] = tuple(keep or (one for one in KEEP[preset] if one != concept))
+        values["keep"] = tuple(keep or (one for one in KEEP[preset] if not overlap(concept, one)))
         values["options"] = {**values.get("options", {}), **options}
         values |= {name: value for name, value in given.items() if value is not None}
         return RunSettings(method, concept, **values)
@@ -120,7 +122,7 @@ def _described(method: Method) -> Json:
         "words": method.words,
         "source": method.source,
         "pictures": needs_pictures(method.name),
-        "anchor": "anchor" in method.loss.__code__.co_names,  # its loss reads `ctx.anchor`
+        "anchor": "anchor" in method.needs,
         "trains": list(method.trains),
         "options": {
             name: {"default": value, "words": line}

@@ -14,6 +14,7 @@ import torch
 
 from forgetme import __version__
 from forgetme.errors import ForgetmeError
+from forgetme.record.concept import same
 from forgetme.train import checkpoint
 from forgetme.train.batches import Latents, draw_batch, make_latents
 from forgetme.train.context import Context
@@ -74,6 +75,16 @@ def check(settings: RunSettings, items: list[Item]) -> Method:
         raise ForgetmeError(
             f"{method.name} learns from pictures of {settings.concept}; name a store or a folder"
         )
+    kept = next((one for one in settings.keep if same(settings.concept, one)), None)
+    if kept is not None:
+        raise ForgetmeError(
+            f"{settings.concept!r} cannot be forgotten and {kept!r} kept: they are one concept in "
+            "two spellings; take it out of --keep"
+        )
+    if "anchor" in method.needs and _spelled(settings.anchor_prompt) == _spelled(
+        settings.target_prompt
+    ):
+        raise ForgetmeError(_own_anchor(settings))
     weight = settings.options.get("retain", method.options.get("retain", (0.0, ""))[0])
     if ("retain" in method.needs or weight) and not (settings.keep and settings.retain_pictures):
         raise ForgetmeError(
@@ -87,6 +98,26 @@ def check(settings: RunSettings, items: list[Item]) -> Method:
             "prompt is a token that means it"
         )
     return method
+
+
+def _spelled(prompt: str) -> str:
+    return " ".join(prompt.casefold().split())
+
+
+def _own_anchor(settings: RunSettings) -> str:
+    return (
+        f"the anchor prompt {settings.anchor_prompt!r} is the prompt {settings.target_prompt!r} "
+        "itself, so there would be nothing to learn; name another concept with --anchor or --keep"
+    )
+
+
+def _refuse_own_anchor(pipe: StableDiffusionPipeline, settings: RunSettings) -> None:
+    """Refuses an anchor that this model reads as the prompt that is to be forgotten."""
+    prompts = [settings.anchor_prompt, settings.target_prompt]
+    length = pipe.tokenizer.model_max_length
+    anchor, target = pipe.tokenizer(prompts, truncation=True, max_length=length).input_ids
+    if anchor == target:
+        raise ForgetmeError(_own_anchor(settings))
 
 
 def train(
@@ -122,6 +153,8 @@ def train(
         DiskFullError: no room is left; likewise.
     """
     method = check(settings, items)
+    if "anchor" in method.needs:
+        _refuse_own_anchor(pipe, settings)
     key = fingerprint(items) if items else "none"
     run = RunFolder(out, {**settings.record(), "base": base, "data": key, "pictures": len(items)})
     with plain_words(out, settings):

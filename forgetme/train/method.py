@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from forgetme.train.context import Context
 
-Need = Literal["original", "background", "retain", "teacher"]
+Need = Literal["original", "background", "retain", "teacher", "anchor"]
 Terms = Mapping[str, "torch.Tensor"]  # named parts of the loss; their sum is descended
 
 

@@ -44,7 +44,7 @@ METHOD = Method(
     words="Random labelling: the concept's pictures learn another prompt's answer; keeps the rest.",
     source="Fan et al. 2024 (SalUn, without the mask); LoReUn, equation 3",
     loss=loss,
-    needs=frozenset({"original", "retain"}),
+    needs=frozenset({"original", "retain", "anchor"}),
     trains=("full", "cross-attention", "kv", "no-cross-attention", "lora"),
     options={
         "alpha": (1.0, "weight of pictures of what must stay"),
