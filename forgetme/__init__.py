@@ -16,7 +16,6 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "load_models": "forgetme.stages.models",
-    "curate": "forgetme.curate.pipeline",
     "Store": "forgetme.store",
     "Sample": "forgetme.record.sample",
     "render_scene": "forgetme.scenes",
@@ -38,6 +37,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Fetches a public name from its module on first use."""
+    if name == "curate":  # the room of this name is the function, too
+        return importlib.import_module("forgetme.curate")
     if name not in _LAZY:
         raise AttributeError(f"module 'forgetme' has no attribute {name!r}")
     value = getattr(importlib.import_module(_LAZY[name]), name)

@@ -181,6 +181,17 @@ def test_floor_0_loads_no_torch():
     assert "torch" not in loaded
 
 
+@pytest.mark.parametrize(
+    "before", ["", "import forgetme.curate.pipeline", "from forgetme.curate import pipeline"]
+)
+def test_curate_can_be_called_whatever_was_imported_before(before):
+    code = f"{before}\nimport forgetme as fm\nfm.curate([], 'cat', None, None, nothing=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "curate() got an unexpected keyword argument 'nothing'" in done.stderr
+
+
 def test_public_names_are_few_and_those_that_are_built_can_be_reached():
     assert len(forgetme.__all__) <= 15
     assert set(forgetme.__all__) <= set(dir(forgetme))
