@@ -216,15 +216,18 @@ def record_try(
     Returns:
         The sample with one more try, picked; where somebody decided the sample meanwhile, their
         decision stands and the try is only kept beside the others. A "filled" that is the picked
-        try to the byte is not written again.
+        try to the byte is not written again. A "refined" whose mask changed meanwhile is kept for
+        that mask and comes back with it.
 
     Raises:
-        StaleVersionError: the mask changed meanwhile.
+        StaleVersionError: the mask changed meanwhile under a "filled", or the sample moves on
+            faster than the try can be written.
     """
     sha = store.put_image(made.image)
     payload = {
         "image_sha": sha,
         "mask_sha": store.put_image(made.mask),
+        "made_for": seen.mask_sha,
         "settings": asdict(made.settings),
         "made_by": made.made_by,
         "scores": made.scores.as_json(settings.thresholds),
@@ -234,23 +237,32 @@ def record_try(
         payload["came_back"] = asdict(came_back)
     for _ in range(RECORD_TRIES):
         row = store.sample(seen.id)
-        if row.mask_sha != seen.mask_sha:
+        if row.mask_sha != seen.mask_sha and kind == "filled":
             break
         if kind == "filled" and _shows(row, payload):  # two prepared it at a time
             return row
         undecided = row.decided_event == seen.decided_event
-        wanted = row.picked_try is None or pick(payload, row.tries[row.picked_try])
+        picked = _picked_of(row, seen.mask_sha)
+        wanted = picked is None or pick(payload, picked)
         payload["pick"] = undecided and wanted
         try:
             return store.append(seen.id, kind, payload, by=by, expected_version=row.version)
         except StaleVersionError:
             continue
     raise StaleVersionError(
-        f"{seen.name}: the mask changed while its hole was being filled, so the fill was dropped; "
-        "fill again",
+        f"{seen.name} changed while its hole was being filled, so the fill was dropped; fill again",
         mine=seen.version,
         theirs=row,
     )
+
+
+def _picked_of(row: SampleRow, mask_sha: str | None) -> Try | None:
+    """The picked try of a mask, also where another one is in force."""
+    tries, k = row.tries, row.picked_try
+    if mask_sha != row.mask_sha:
+        other = (row.other_tries or {}).get(mask_sha, {"tries": [], "picked": None})
+        tries, k = other["tries"], other["picked"]
+    return None if k is None else tries[k]
 
 
 def _shows(row: SampleRow, payload: Try) -> bool:

@@ -228,7 +228,8 @@ def _try_once(
         wanted = replace(form, prompt=prompt_for(template, row, store, models))
         if any(_same(one, wanted) for one in row.tries):
             return "known", row, ""
-        image, mask = store.get_image(row.image_sha), store.get_mask(row.mask_sha)
+        mask_sha = row.mask_sha
+        image, mask = store.get_image(row.image_sha), store.get_mask(mask_sha)
         start = store.get_image(row.tries[row.picked_try]["image_sha"])
         made = fills.refine(image, mask, models, settings, wanted, start=start)
         came_back = fills.look(made, mask, row.concept, models)
@@ -242,6 +243,8 @@ def _try_once(
         return "gone", error.theirs, ""
     except Exception as error:  # one sample must never stop the rest
         return "failed", row, str(error) if isinstance(error, ForgetmeError) else repr(error)
+    if row.mask_sha != mask_sha:
+        return "gone", row, ""  # a hand drew meanwhile; the try waits for its mask
     newest = len(row.tries) - 1
     return ("better" if row.picked_try == newest else "kept"), row, wanted.prompt
 

@@ -37,8 +37,15 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def with_mask(blobs: Blobs, row: SampleRow, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Keeps the mask of the proposal that an event chooses, and names it in the payload."""
+def complete(blobs: Blobs, row: SampleRow, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Says what an event means by its numbers, whatever is numbered otherwise later.
+
+    The mask of the proposal that it chooses is kept and named; a try is named by what made it.
+    """
+    if kind == "chosen" and "try" in payload:
+        k = payload["try"]
+        known = type(k) is int and 0 <= k < len(row.tries)  # else the projection refuses it
+        return {**payload, "made_by_event": row.tries[k]["event"]} if known else payload
     if kind == "proposed":
         proposals, chosen = payload.get("proposals", []), payload.get("chosen")
     elif kind == "chosen":

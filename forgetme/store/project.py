@@ -98,13 +98,26 @@ def _proposed(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
 
 def _chosen(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     if "try" in payload:
-        _check_index("try", payload["try"], row.tries)
-        return _picked(_open(row, "prepared"), payload["try"])
+        return _picked(_open(row, "prepared"), _index_of_try(row, payload))
     if "index" not in payload:
         raise ValueError("a chosen event needs index (a proposal) or try in its payload")
     _needs_image(row, event)
     _check_index("proposal", payload["index"], row.proposals)
     return _masked(row, payload["index"], payload["mask_sha"])
+
+
+def _index_of_try(row: SampleRow, payload: Payload) -> int:
+    """The try that an event picks: by the event that made it.
+
+    An event of a store from before tries came back with their mask has only a number, which counts
+    those made since the mask was last set.
+    """
+    if "made_by_event" in payload:
+        made = payload["made_by_event"]
+        found = [k for k, one in enumerate(row.tries) if one["event"] == made]
+        return found[0] if found else _check_index("try", payload["try"], [])
+    made_since = [k for k, one in enumerate(row.tries) if not one.get("came_back_with_mask")]
+    return made_since[_check_index("try", payload["try"], made_since)]
 
 
 def _mask_edited(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
@@ -113,13 +126,15 @@ def _mask_edited(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
 
 
 def _filled(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
-    if row.mask_sha is None:
+    made_for = payload.get("made_for", row.mask_sha)
+    if made_for is None:
         raise ValueError(f"{event.kind} needs a mask; choose a proposal or edit a mask first")
     made = {**payload, "kind": event.kind, "by": event.by, "at": event.at, "event": event.id}
+    pick = payload.get("pick", True)
+    if made_for != row.mask_sha:
+        return _set_aside(row, made_for, [made], 0 if pick else None)
     row = replace(row, tries=[*row.tries, made])
-    if not payload.get("pick", True):
-        return row
-    return _picked(_open(row, "prepared"), len(row.tries) - 1)
+    return _picked(_open(row, "prepared"), len(row.tries) - 1) if pick else row
 
 
 def _decided(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
@@ -186,10 +201,30 @@ def _state_before_deciding(row: SampleRow) -> str:
 
 
 def _masked(row: SampleRow, chosen: int | None, mask_sha: str | None) -> SampleRow:
-    """Returns the row with another mask; fills of the old one are no tries of this one."""
+    """Returns the row with another mask, and the tries that were made for that one before.
+
+    Fills of the mask that goes are no tries of the one that comes; they are set aside for it.
+    """
     row = _open(row, "waiting" if mask_sha is None else "prepared")
-    row = replace(_picked(row, None), chosen=chosen, mask_sha=mask_sha, tries=[])
-    return _signalled(row)
+    if row.tries:
+        row = _set_aside(row, row.mask_sha, row.tries, row.picked_try)
+    others = dict(row.other_tries or {})
+    back = others.pop(mask_sha, {"tries": [], "picked": None})
+    tries = [{**one, "came_back_with_mask": True} for one in back["tries"]]
+    row = replace(row, chosen=chosen, mask_sha=mask_sha, tries=tries, other_tries=others)
+    return _signalled(_picked(row, back["picked"]))
+
+
+def _set_aside(
+    row: SampleRow, mask_sha: str, tries: list[Payload], picked: int | None
+) -> SampleRow:
+    """Returns the row with tries of a mask that is not in force, behind those it has of it."""
+    others = dict(row.other_tries or {})
+    known = others.get(mask_sha, {"tries": [], "picked": None})
+    if picked is not None:
+        known = {**known, "picked": len(known["tries"]) + picked}
+    others[mask_sha] = {**known, "tries": [*known["tries"], *tries]}
+    return replace(row, other_tries=others)
 
 
 def _signalled(row: SampleRow) -> SampleRow:
@@ -214,9 +249,10 @@ def _needs_image(row: SampleRow, event: Event) -> None:
         raise ValueError(f"{row.name} is broken ({row.error}), so it cannot be {event.kind}")
 
 
-def _check_index(what: str, index: Any, among: Sequence[Any]) -> None:
+def _check_index(what: str, index: Any, among: Sequence[Any]) -> int:
     if type(index) is not int or not 0 <= index < len(among):
         raise ValueError(f"{what} {index!r} does not exist; there are {len(among)}, from 0")
+    return index
 
 
 _HANDLERS = {

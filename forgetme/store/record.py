@@ -42,8 +42,8 @@ class Event:
 class SampleRow:
     """The present state of a sample, a pure function of its events.
 
-    A *light* row (`Store.samples(light=True)`) leaves the bulky `proposals` in the database and
-    has None there.
+    A *light* row (`Store.samples(light=True)`) leaves the bulky `proposals` and `other_tries` in
+    the database and has None there.
     """
 
     id: str  # 16 hex digits of (concept, pixels): the same in every store
@@ -61,7 +61,7 @@ class SampleRow:
     proposals: list[dict[str, Any]] | None = field(default_factory=list)
     chosen: int | None = None  # index into proposals; None for an edited mask
     mask_sha: str | None = None
-    tries: list[dict[str, Any]] = field(default_factory=list)
+    tries: list[dict[str, Any]] = field(default_factory=list)  # of this mask, oldest first
     picked_try: int | None = None  # index into tries
     score_d: float | None = None  # Entangled-D of the picked try
     score_s: float | None = None  # Entangled-S of the picked try
@@ -84,6 +84,8 @@ class SampleRow:
     lineage: dict[str, Any] | None = None  # the samples that it was merged from
     twin_of: str | None = None  # the sample of which this is a copy, for a second opinion
     twin_number: int | None = None  # 2, 3 … among the copies; the original has None
+    # By mask_sha of the masks before: {"tries": […], "picked": k or None}, to come back with them.
+    other_tries: dict[str, dict[str, Any]] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ _FIELDS = tuple(field.name for field in fields(SampleRow))
 
 
 def light_columns() -> list[Column[Any]]:
-    """Returns all columns of a sample but its proposals."""
-    return [column for column in sample.c if column.name != "proposals"]
+    """Returns all columns of a sample but the bulky ones."""
+    return [column for column in sample.c if column.name not in ("proposals", "other_tries")]
 
 
 def row_of(line: Mapping[str, Any]) -> SampleRow:
-    """Returns the record of a line; proposals are None where the line lacks them."""
+    """Returns the record of a line; what the line lacks is None."""
     return SampleRow(**{name: line.get(name) for name in _FIELDS})
 
 
@@ -50,7 +50,7 @@ def first_row(connection: Connection, query: Select[Any]) -> SampleRow | None:
 
 
 def row_by_id(connection: Connection, sample_id: str, *, light: bool = False) -> SampleRow:
-    """Returns a sample with all it has, or without its proposals.
+    """Returns a sample with all it has, or without its bulky parts.
 
     Raises:
         ForgetmeError: there is no such sample.

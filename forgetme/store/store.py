@@ -20,7 +20,7 @@ from forgetme.store.leases import Leases
 from forgetme.store.looks import Looks
 from forgetme.store.migrate import migrate
 from forgetme.store.names import clean_concept, plain_text
-from forgetme.store.payloads import check_images, plain_json, with_mask
+from forgetme.store.payloads import check_images, complete, plain_json
 from forgetme.store.people import People
 from forgetme.store.queue import Queue
 from forgetme.store.record import ConceptStats, Event, SampleRow
@@ -215,7 +215,8 @@ class Store:
 
         Args:
             sample_id: the sample.
-            light: leave `proposals` out (None), which are megabytes on a large photo.
+            light: leave `proposals`, which are megabytes on a large photo, and `other_tries`
+                out (None).
 
         Raises:
             ForgetmeError: there is no such sample.
@@ -243,7 +244,7 @@ class Store:
             order: one of `filters.ORDERS`, "-" in front for from the highest down.
             offset: how many to pass over.
             limit: at most this many; None = all.
-            light: leave `proposals` out (None in the rows); lists of samples want this.
+            light: leave the bulky parts out (None in the rows); lists of samples want this.
         """
         query = select(*light_columns()) if light else select(sample_table)
         query = narrowed(_of(query, concept), where)
@@ -336,7 +337,7 @@ class Store:
         if kind == "imported":
             raise ValueError("samples are imported with import_image or import_broken")
         seen = self.sample(sample_id, light=kind != "chosen")
-        payload = with_mask(self._blobs, seen, kind, plain_json(payload))
+        payload = complete(self._blobs, seen, kind, plain_json(payload))
         check_images(self._blobs, seen, payload)
         with self._database.write() as connection:
             return log.add_event(connection, sample_id, kind, payload, by, expected_version)

@@ -17,6 +17,7 @@ from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
 from forgetme.record import masks
 from forgetme.record.images import read_image, read_mask
 from forgetme.record.sample import FillSettings
+from forgetme.record.strokes import Stroke
 from forgetme.scenes import BACKGROUNDS
 
 
@@ -96,6 +97,19 @@ def test_refine_keeps_the_earlier_tries_and_records_the_prompt(review, ids):
     assert [one["kind"] for one in row.tries] == ["filled", "refined"]
     assert row.picked_try == 1
     assert (row.tries[1]["settings"]["prompt"], row.tries[1]["settings"]["seed"]) == ("sand", 3)
+
+
+def test_tries_come_back_with_their_mask_after_a_stroke_and_undo(review, ids):
+    review.prepare(ids[0])
+    for seed in (1, 2):
+        had = review.refine(ids[0], FillSettings(prompt="sand", seed=seed))
+    row = review.paint(ids[0], [Stroke("add", 3, ((100.0, 100.0),))])
+    assert (row.tries, row.picked_try) == ([], None)
+    review.fill(ids[0])
+    row = review.undo_mask(ids[0])
+    events = [one["event"] for one in had.tries]
+    assert ([one["event"] for one in row.tries], row.picked_try) == (events, had.picked_try)
+    assert len(review.redo_mask(ids[0]).tries) == 1
 
 
 def test_refine_starts_from_the_picked_try(review, ids, truth):

@@ -162,17 +162,46 @@ def test_store_waits_for_a_human_when_no_mask_was_confirmed(store):
 
 
 @pytest.mark.parametrize("kind", ["chosen", "mask_edited", "proposed"])
-def test_store_clears_the_tries_of_another_mask(store, kind):
-    row = prepare(store, add(store, 1))
-    assert len(row.tries) == 1
+def test_store_sets_the_tries_of_another_mask_aside_until_it_comes_back(store, kind):
+    row = prepare(store, add(store, 1), d=0.4)
+    row = step(store, row, "refined", filled(store, row, seed=5, d=0.6))
+    had = row = step(store, row, "chosen", {"try": 0})
     payload = {
         "chosen": {"index": 1},
         "mask_edited": {"mask_sha": store.put_image(square(8)), "how": "points", "points": []},
-        "proposed": proposed(),
+        "proposed": proposed(chosen=1),
     }[kind]
     row = step(store, row, kind, payload)
     assert (row.tries, row.picked_try, row.score_d, row.low) == ([], None, None, None)
-    assert row.chosen == {"chosen": 1, "mask_edited": None, "proposed": 0}[kind]
+    assert row.chosen == {"chosen": 1, "mask_edited": None, "proposed": 1}[kind]
+    late = filled(store, had, seed=7) | {"made_for": had.mask_sha, "pick": False}
+    row = step(store, row, "refined", late)  # begun before the mask was changed
+    assert (row.tries, row.picked_try) == ([], None)
+    row = step(store, row, "filled", filled(store, row, seed=8, d=0.9))
+    row = step(store, row, "mask_edited", {"mask_sha": had.mask_sha, "how": "undo"})
+    wanted = [*(one["image_sha"] for one in had.tries), late["image_sha"]]
+    assert [one["image_sha"] for one in row.tries] == wanted
+    assert (row.picked_try, row.score_d) == (0, 0.4)
+    row = step(store, row, "chosen", {"try": 1})
+    assert (row.picked_try, row.score_d) == (1, 0.6)
+    assert store.rebuild() == 1
+    assert store.sample(row.id) == row
+
+
+def test_store_of_before_tries_came_back_picks_the_try_that_was_meant(store):
+    row = prepare(store, add(store, 1), d=0.4)
+    other = {"mask_sha": store.put_image(square(8)), "how": "brush"}
+    first = row.mask_sha
+    row = step(store, step(store, row, "mask_edited", other), "mask_edited", {"mask_sha": first})
+    row = step(store, row, "filled", filled(store, row, seed=5, d=0.6))
+    row = step(store, row, "filled", filled(store, row, seed=6, d=0.7))
+    row = step(store, row, "chosen", {"try": 0})
+    assert row.score_d == 0.4  # as the page shows them: the one that came back is the first
+    with store._database.write() as connection:  # as it was written: a number among the new ones
+        old = "UPDATE event SET payload = '{\"try\": 0}' WHERE kind = 'chosen'"
+        connection.execute(text(old))
+    store.rebuild()
+    assert (store.sample(row.id).score_d, len(store.sample(row.id).tries)) == (0.6, 3)
 
 
 def test_store_keeps_all_tries_and_picks_the_last_unless_told(store):
@@ -492,11 +521,11 @@ def test_store_lists_samples_in_the_order_of_import(store):
     assert store.concepts() == ["dog", "cat"]
 
 
-def test_store_light_rows_lack_only_the_proposals(store):
+def test_store_light_rows_lack_only_what_is_bulky(store):
     row = prepare(store, add(store, 1))
     (light,) = store.samples(light=True)
-    assert light.proposals is None
-    assert light == row.__class__(**{**row.__dict__, "proposals": None})
+    assert (light.proposals, light.other_tries) == (None, None)
+    assert light == row.__class__(**{**row.__dict__, "proposals": None, "other_tries": None})
 
 
 def test_store_counts_every_state(store):

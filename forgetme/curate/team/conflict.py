@@ -80,7 +80,8 @@ def keep_mine(review: Review, sample_id: str, version: int, *, seen: int) -> Sam
         kind, payload = "chosen", {"try": same[-1]}
     else:
         kind = made["kind"]
-        payload = {key: made[key] for key in made if key not in ("kind", "by", "at", "event")}
+        own = ("kind", "by", "at", "event", "came_back_with_mask")  # of the row, not of the event
+        payload = {key: made[key] for key in made if key not in own}
         payload["pick"] = True
     return store.append(sample_id, kind, payload, by=review.by, expected_version=row.version)
 
