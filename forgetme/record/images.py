@@ -9,6 +9,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import (
@@ -19,17 +20,24 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from forgetme.errors import BrokenImageError, DiskFullError
-from forgetme.record.masks import as_mask
+from forgetme.errors import BrokenImageError, DiskFullError, ForgetmeError
+from forgetme.record.colour import bits_of, deep_colour, to_eight_bits, to_srgb
+from forgetme.record.files import MOST_IMAGE_BYTES, open_regular
+from forgetme.record.mask_files import marked
 
 MAX_SIDE_PX = 16_384
 MIN_SIDE_PX = 16
 # Only raster formats whose decoders run inside Pillow (EPS would start Ghostscript).
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF", "TIFF", "PPM")
+MAX_PIXELS = 100_000_000
 IMAGE_SUFFIXES = (
-    ".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".ppm"
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff",
+    ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
+PHONE_SUFFIXES = (".heic", ".heif")  # photos that are refused with what to do, not passed over
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 WHITE = (255, 255, 255, 255)
+_ROWS = 256  # copied at a time
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -47,27 +55,27 @@ class ReadImage:
 
 
 def read_image(
-    path_or_bytes: str | os.PathLike[str] | bytes, *, max_pixels: int = 100_000_000
+    path_or_bytes: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
 ) -> np.ndarray:
-    """Reads an image file as upright 8-bit RGB.
+    """Reads an image file as upright 8-bit sRGB.
 
     Args:
         path_or_bytes: file, or its content.
         max_pixels: refuse an image of more pixels than this, before decoding it.
 
     Returns:
-        (H, W, 3) uint8 RGB; EXIF orientation applied, transparency laid on white, first frame
-        of an animation.
+        (H, W, 3) uint8 RGB; EXIF orientation and colour profile applied, transparency laid on
+        white, first frame of an animation.
 
     Raises:
-        BrokenImageError: the file is missing, empty, truncated, no image, or has a side below
-            16 px, above 16,384 px, or too many pixels.
+        BrokenImageError: the file is missing, empty, truncated, no image, no regular file, has
+            more than 256 MiB, a side below 16 px, above 16,384 px, or too many pixels.
     """
     return read_image_with_notes(path_or_bytes, max_pixels=max_pixels).image
 
 
 def read_image_with_notes(
-    path_or_bytes: str | os.PathLike[str] | bytes, *, max_pixels: int = 100_000_000
+    path_or_bytes: str | os.PathLike[str] | bytes, *, max_pixels: int = MAX_PIXELS
 ) -> ReadImage:
     """Reads an image like ``read_image`` and tells what was changed on the way.
 
@@ -81,61 +89,82 @@ def read_image_with_notes(
     Raises:
         BrokenImageError: as ``read_image``.
     """
-    name, data = _load(path_or_bytes)
-    picture, notes = _decode(name, data, max_pixels)
-    rgb, more = _to_rgb(name, picture)
-    return ReadImage(np.array(rgb), (*notes, *more))  # a copy: Pillow's is read-only
+    name, file = _open(path_or_bytes)
+    with file:
+        picture, notes = _decode(name, file, max_pixels)
+        rgb, more = _to_rgb(name, picture)
+    return ReadImage(_pixels(rgb), (*notes, *more))
 
 
 def read_mask(path_or_bytes: str | os.PathLike[str] | bytes) -> np.ndarray:
-    """Reads a mask file: on where it is at least half of full scale.
+    """Reads a mask file: black and white, or one colour, class or layer that marks the object.
 
     Args:
-        path_or_bytes: file, or its content; 1-bit, gray, palette or RGB. Transparent pixels
-            are off. A file that holds only the values 0 and 1 is read as such.
+        path_or_bytes: file, or its content; 1-bit, gray, palette or RGB. Soft edges are on from
+            half of full scale, transparent pixels are off.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        BrokenImageError: as ``read_image``.
+        BrokenImageError: as ``read_image``, or it holds several classes, so that it is not
+            clear what it marks; the message names the values found.
     """
-    name, data = _load(path_or_bytes)
-    picture, _ = _decode(name, data, MAX_SIDE_PX**2)
-    if picture.mode in ("1", "L"):
-        return as_mask(np.asarray(picture))
+    return read_mask_with_notes(path_or_bytes)[0]
+
+
+def read_mask_with_notes(
+    path_or_bytes: str | os.PathLike[str] | bytes,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Reads a mask like ``read_mask`` and tells what was taken as the object.
+
+    Args:
+        path_or_bytes: file, or its content.
+
+    Returns:
+        (H, W) bool, and notes; none for plain black and white.
+
+    Raises:
+        BrokenImageError: as ``read_mask``.
+    """
+    name, file = _open(path_or_bytes)
+    with file:
+        picture, _ = _decode(name, file, MAX_PIXELS)
     if picture.mode.startswith("I"):
-        return as_mask(_sixteen_bit(name, picture))
-    rgba = np.asarray(picture.convert("RGBA"))
-    return as_mask(rgba[..., :3]) & (rgba[..., 3] >= 128)
+        _check_deep(name, picture)
+    elif picture.mode not in ("1", "L"):
+        picture = _converted(name, picture, "RGBA" if _is_transparent(picture) else "RGB")
+    try:
+        mask, notes = marked(picture)
+    except ValueError as error:
+        raise BrokenImageError(f"{name}: {error}") from error
+    return mask, tuple(notes)
 
 
-def _load(path_or_bytes: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
+def _open(path_or_bytes: str | os.PathLike[str] | bytes) -> tuple[str, IO[bytes]]:
     if isinstance(path_or_bytes, bytes):
-        name, data = "the image", path_or_bytes
+        name, file = "the image", io.BytesIO(path_or_bytes)
     else:
-        path = Path(path_or_bytes)
-        name = str(path)
+        name = os.fspath(path_or_bytes)
         try:
-            data = path.read_bytes()
-        except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-            why = getattr(error, "strerror", None) or error
-            raise BrokenImageError(
-                f"{name}: cannot be opened ({why}); check that it exists and may be read"
-            ) from error
-    if not data:
+            file = open_regular(name, MOST_IMAGE_BYTES)
+        except ForgetmeError as error:
+            raise BrokenImageError(str(error)) from error
+    if not file.read(1):
+        file.close()
         raise BrokenImageError(f"{name}: is empty (0 bytes); copy or download it again")
-    return name, data
+    file.seek(0)
+    return name, file
 
 
-def _decode(name: str, data: bytes, max_pixels: int) -> tuple[Image.Image, list[str]]:
+def _decode(name: str, file: IO[bytes], max_pixels: int) -> tuple[Image.Image, list[str]]:
     """Decodes the first frame after checking its size, and turns it upright."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        picture = Image.open(file, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImageError(f"{name}: {_too_many(max_pixels)} ({error})") from error
     except Image.UnidentifiedImageError as error:
-        raise BrokenImageError(f"{name}: {_what_it_is(data)}") from error
+        raise BrokenImageError(f"{name}: {_what_it_is(file)}") from error
     except Exception as error:  # decoders of broken headers raise anything
         raise _undecodable(name, error) from error
     _check_size(name, picture.size, max_pixels)
@@ -143,12 +172,14 @@ def _decode(name: str, data: bytes, max_pixels: int) -> tuple[Image.Image, list[
     frames = _count_frames(picture)
     if frames > 1:
         notes.append(f"animated: the first of {frames} frames is used")
-    if ";16" in str(picture.tile):
-        notes.append("16 bits per channel reduced to 8")
+    is_deep = ";16" in str(picture.tile)
     try:
         picture.load()
     except Exception as error:  # as above; broken data
         raise _undecodable(name, error) from error
+    if is_deep:
+        scaled = None if picture.mode.startswith("I") else deep_colour(picture, file)
+        notes.append(scaled or "16 bits per channel reduced to 8")
     return _upright(picture, notes), notes
 
 
@@ -171,8 +202,15 @@ def _too_many(max_pixels: int) -> str:
     return f"an image may have at most {max_pixels:,} pixels; scale or crop it first"
 
 
-def _what_it_is(data: bytes) -> str:
-    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+def _what_it_is(file: IO[bytes]) -> str:
+    file.seek(0)
+    data = file.read(1024)
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return (
+            "is a HEIC photo, which is not read here; export it as JPEG (on an iPhone: Settings, "
+            "Camera, Formats, Most Compatible), or convert it with `heif-convert`"
+        )
+    head = data.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in head:
         return "is an SVG drawing, not a raster image; export it as PNG"
     if head.startswith((b"<!doctype", b"<html")) or b"<html" in head:
@@ -198,49 +236,94 @@ def _count_frames(picture: Image.Image) -> int:
 
 def _upright(picture: Image.Image, notes: list[str]) -> Image.Image:
     try:
-        turned = ImageOps.exif_transpose(picture)
         orientation = picture.getexif().get(0x0112, 1)
+        ImageOps.exif_transpose(picture, in_place=True)
     except Exception:  # EXIF is a side note; a broken one must not cost the picture
         notes.append("EXIF data is damaged: orientation ignored")
         return picture
     if orientation in range(2, 9):
         notes.append("turned upright by its EXIF orientation")
-    return turned
+    return picture
 
 
-def _to_rgb(name: str, picture: Image.Image) -> tuple[np.ndarray, list[str]]:
+def _to_rgb(name: str, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Returns the picture in mode RGB and sRGB's colours, and notes."""
     mode = picture.mode
     if mode == "F":
         raise BrokenImageError(
             f"{name}: has floating-point pixels, whose range is unknown; save it as 8-bit PNG"
         )
+    notes = []
     if mode.startswith("I"):
-        deep = _sixteen_bit(name, picture)
-        gray = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return np.dstack([gray] * 3), ["grayscale"]
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        if rgba.getextrema()[3][0] == 255:
-            return np.asarray(rgba.convert("RGB")), []
-        white = Image.new("RGBA", rgba.size, WHITE)
-        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB")), [
-            "transparency laid on white"
-        ]
-    notes = {
-        "L": ["grayscale"],
-        "1": ["black and white"],
-        "CMYK": ["CMYK converted to RGB without its colour profile"],
-    }
-    return np.asarray(picture.convert("RGB")), notes.get(mode, [])
+        picture, notes = _from_deep_gray(name, picture)
+    elif _is_transparent(picture):
+        return _on_white(name, picture)
+    elif mode == "1":
+        notes = ["black and white"]
+    elif mode not in ("L", "CMYK", "LAB"):
+        picture = _converted(name, picture, "RGB")
+    converted, said = to_srgb(picture)
+    if picture.mode == "L":
+        notes.append("grayscale")
+    if picture.mode == "CMYK" and converted is picture:
+        notes.append("CMYK converted to RGB without a colour profile")
+    return _converted(name, converted, "RGB"), notes + said
 
 
-def _sixteen_bit(name: str, picture: Image.Image) -> np.ndarray:
-    values = np.asarray(picture)
-    if values.min() < 0 or values.max() > 65535:
+def _is_transparent(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+
+def _on_white(name: str, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    profile = picture.info.get("icc_profile")
+    rgba = _converted(name, picture, "RGBA")
+    alpha = rgba.getchannel("A")
+    rgb = picture.convert("L") if picture.mode in ("L", "LA", "La") else rgba.convert("RGB")
+    rgb.info["icc_profile"] = profile
+    converted, said = to_srgb(rgb)
+    rgb = _converted(name, converted, "RGB")
+    if alpha.getextrema()[0] == 255:
+        return rgb, said
+    rgb.putalpha(alpha)
+    white = Image.new("RGBA", rgb.size, WHITE)
+    laid = Image.alpha_composite(white, rgb).convert("RGB")
+    return laid, ["transparency laid on white", *said]
+
+
+def _from_deep_gray(name: str, picture: Image.Image) -> tuple[Image.Image, list[str]]:
+    _check_deep(name, picture)
+    values = np.asarray(picture).astype(np.uint16)
+    bits = bits_of(int(values.max()))
+    gray = Image.fromarray(to_eight_bits(values, bits))
+    gray.info["icc_profile"] = picture.info.get("icc_profile")
+    return gray, [] if bits == 16 else [f"{bits} bits in 16 per channel, scaled to 8"]
+
+
+def _check_deep(name: str, picture: Image.Image) -> None:
+    low, top = picture.getextrema()
+    if low < 0 or top > 65535:
         raise BrokenImageError(
             f"{name}: has 32-bit pixels outside 0..65535; save it as 8-bit or 16-bit PNG"
         )
-    return values.astype(np.uint16)
+
+
+def _converted(name: str, picture: Image.Image, mode: str) -> Image.Image:
+    if picture.mode == mode:
+        return picture
+    try:
+        return picture.convert(mode)
+    except Exception as error:  # an odd mode, a damaged palette
+        raise _undecodable(name, error) from error
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    """Copies a picture's pixels in parts: whole, Pillow makes two copies on the way."""
+    width, height = picture.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        below = min(top + _ROWS, height)
+        pixels[top:below] = np.asarray(picture.crop((0, top, width, below)))
+    return pixels
 
 
 def png_bytes(array: np.ndarray, *, level: int = 6) -> bytes:

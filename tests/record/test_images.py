@@ -82,7 +82,7 @@ def test_cmyk_becomes_rgb(kind):
     read = read_image_with_notes(encoded(cmyk, kind))
     assert read.image.shape == SMOOTH.shape
     assert np.abs(read.image.astype(int) - SMOOTH).mean() < 6
-    assert read.notes == ("CMYK converted to RGB without its colour profile",)
+    assert read.notes == ("CMYK converted to RGB without a colour profile",)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
