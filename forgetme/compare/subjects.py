@@ -13,6 +13,7 @@ from forgetme.dataset import folders
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.record import masks
 from forgetme.record.concept import plain
+from forgetme.record.files import read_lines
 from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.scenes import SceneRow
 from forgetme.store import Store
@@ -120,10 +121,10 @@ def subjects_of_folder(folder: Path, concept: str) -> list[Subject]:
 def is_drawn(folder: Path) -> bool:
     """Tells whether a folder was drawn by `scenes`, so that its backgrounds are the truth."""
     try:
-        with (folder / "index.csv").open(encoding="utf-8", newline="") as lines:
-            heading = next(csv.reader(lines), [])
-    except (OSError, UnicodeDecodeError):
+        first = next(read_lines(folder / "index.csv"), b"").decode("utf-8-sig")
+    except (ForgetmeError, UnicodeDecodeError):
         return False
+    heading = next(csv.reader([first]), [])
     return heading == [field.name for field in fields(SceneRow)]
 
 

@@ -27,7 +27,7 @@ from forgetme.errors import (
 )
 from forgetme.record import masks
 from forgetme.record.concept import plain
-from forgetme.record.images import IMAGE_SUFFIXES, read_image_with_notes
+from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES, read_image_with_notes
 from forgetme.record.sample import Ranked, Verdict
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models
@@ -241,9 +241,9 @@ def find_images(path: Path) -> tuple[list[Path], int]:
     Raises:
         ForgetmeError: nothing is there.
     """
-    if path.is_file():
-        return [path], 0
     if not path.is_dir():
+        if os.path.lexists(path):
+            return [path], 0
         raise ForgetmeError(f"{path}: no such file or folder; give a folder of images or one image")
     if (path / "original").is_dir() and (path / "mask").is_dir():
         path = path / "original"
@@ -251,7 +251,9 @@ def find_images(path: Path) -> tuple[list[Path], int]:
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         seen = [Path(folder, name) for name in names if not name.startswith(".")]
-        wanted = [file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES]
+        wanted = [
+            file for file in seen if file.suffix.lower() in (*IMAGE_SUFFIXES, *PHONE_SUFFIXES)
+        ]
         others += len(seen) - len(wanted)
         found += wanted
     return sorted(found), others

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from forgetme.errors import ForgetmeError, VerifierError
 from forgetme.record.concept import plain, with_article
+from forgetme.record.files import read_text
 from forgetme.record.images import atomic_write
 
 if TYPE_CHECKING:
     from forgetme.stages.verify import OpenAIVerifier
 
+MOST_BYTES = 2**24  # of a file of prompts
 LONGEST = 300  # characters; CLIP reads about 75 words of it
 A_CALL = 50  # prompts asked for at a time
 
@@ -135,10 +137,7 @@ def prompts_of_file(path: Path) -> list[str]:
     Raises:
         ForgetmeError: there is no prompt, or one is too long.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ForgetmeError(f"{path} is not UTF-8 text ({error}); save it as such") from error
+    lines = read_text(path, MOST_BYTES).splitlines()
     found = [" ".join(line.split()) for line in lines]
     found = [line for line in found if line and not line.startswith("#")]
     if not found:

@@ -17,7 +17,7 @@ from forgetme.dataset.quadruple import Progress, Record
 from forgetme.dataset.rle import rle_mask
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.record.entangled import entangled_d, entangled_s
-from forgetme.record.images import read_image_with_notes, read_mask
+from forgetme.record.images import read_image_with_notes, read_mask_with_notes
 from forgetme.record.masks import check_mask
 from forgetme.record.sample import Scores
 from forgetme.store import SampleRow, Store
@@ -30,6 +30,7 @@ imports: dict[str, Callable[[Path], Listing]] = {
     "webdataset": webdataset.read,
 }
 
+MOST_FAILED = 10_000  # a file of few bytes can claim billions of rows
 Outcome = Literal["imported", "there_already", "to_fill"]
 
 
@@ -110,6 +111,9 @@ def import_dataset(
             raise
         except (ForgetmeError, ValueError) as error:
             failed.append(f"{found.where}: {error}")
+            if len(failed) == MOST_FAILED:
+                failed.append(f"{MOST_FAILED:,} rows could not be read; the rest was not looked at")
+                break
         if on_progress is not None:
             on_progress(done, listing.total, f"read {found.where}")
     return ImportReport(src, **_counts(outcomes), by_concept=dict(by_concept), failed=tuple(failed))
@@ -204,12 +208,15 @@ def _check(found: Found) -> _Checked:
         ValueError: sizes differ, or the mask leaves nothing on one side.
     """
     read = read_image_with_notes(_source(found.original))
-    mask = found.mask if isinstance(found.mask, np.ndarray) else read_mask(_source(found.mask))
+    mask, taken = found.mask, ()
+    if not isinstance(mask, np.ndarray):
+        mask, taken = read_mask_with_notes(_source(mask))
+    notes = [*read.notes, *(f"mask: {note}" for note in taken)]
     check_mask(mask, read.image)
     if mask.all() or not mask.any():
         raise ValueError(f"its mask is {'full' if mask.all() else 'empty'}, so there is no object")
     if found.background is None:
-        return _Checked(read.image, mask, None, None, list(read.notes))
+        return _Checked(read.image, mask, None, None, notes)
     background = read_image_with_notes(_source(found.background)).image
     if background.shape != read.image.shape:
         raise ValueError(
@@ -218,7 +225,7 @@ def _check(found: Found) -> _Checked:
         )
     changed = (background != read.image).any(axis=2)
     filled = _filled(found.record, mask, changed)
-    return _Checked(read.image, mask, background, filled, list(read.notes))
+    return _Checked(read.image, mask, background, filled, notes)
 
 
 def _source(picture: Any) -> Any:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetme.dataset.found import Found, Listing, record_of
+from forgetme.dataset.pages import check_footer, check_pages
 from forgetme.dataset.quadruple import LAYERS, RECORD_TYPES, Quadruple
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
+from forgetme.record.files import PIECE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,10 +159,12 @@ def read(src: Path) -> Listing:
         raise ForgetmeError(f"{src} holds no parquet files; name the folder or file of a dataset")
     total = 0
     for path in paths:
+        check_footer(path)
         try:
             with pq.ParquetFile(path) as file:
                 total += file.metadata.num_rows
                 names = set(file.schema_arrow.names)
+                check_pages(path, file.metadata, names & features().keys())
         except (pa.ArrowException, OSError) as error:
             raise ForgetmeError(
                 f"{path} is no whole parquet file ({error}); get it again"
@@ -176,13 +180,12 @@ def read(src: Path) -> Listing:
 def _rows(path: Path) -> Iterator[Found]:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, buffer_size=PIECE) as file:  # else a whole row group is read
         names = [name for name in file.schema_arrow.names if name in features()]
-        number = 0
-        for batch in file.iter_batches(batch_size=8, columns=names):
-            for row in batch.to_pylist():
-                number += 1
-                yield _found(f"{path.name}, row {number}", path, row)
+        rows = file.iter_batches(batch_size=1, columns=names, use_threads=False)
+        for number, batch in enumerate(rows, start=1):
+            (row,) = batch.to_pylist()
+            yield _found(f"{path.name}, row {number}", path, row)
 
 
 def _found(where: str, path: Path, row: dict[str, Any]) -> Found:

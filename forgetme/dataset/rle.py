@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from forgetme.record.images import MAX_PIXELS
 from forgetme.record.masks import rle_decode, rle_encode
 
+MOST_RUNS = 4_000_000  # of a mask; each takes some 40 bytes while it is read
 _FIRST = 48  # the text's digits are the 64 characters from "0" on
 
 
@@ -45,7 +47,9 @@ def rle_mask(rle: Any) -> np.ndarray:
         counts = rle["counts"]
         if isinstance(counts, str):
             counts = _unpack(counts)
-        if not 0 < height * width <= 2**31 or len(counts) > height * width + 1:
+        if min(height, width) < 1 or height * width > MAX_PIXELS:
+            raise ValueError(f"a mask of {height}x{width} px, at most {MAX_PIXELS:,} are read")
+        if len(counts) > min(height * width + 1, MOST_RUNS):
             raise ValueError(f"a mask of {height}x{width} px with {len(counts)} runs")
         return rle_decode({"size": [height, width], "counts": counts})
     except (KeyError, TypeError, IndexError, OverflowError, ValueError) as error:
@@ -79,6 +83,8 @@ def _unpack(text: str) -> list[int]:
             if bits & 0x10:
                 value -= 1 << shift
             counts.append(value + counts[-2] if len(counts) > 2 else value)
+            if len(counts) > MOST_RUNS:
+                raise ValueError(f"more than {MOST_RUNS:,} runs")
             value = shift = 0
     if shift:
         raise ValueError("the text ends in the middle of a number")

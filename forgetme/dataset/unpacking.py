@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import stat
-import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from forgetme.dataset.kept import imports_folder
+from forgetme.dataset.tars import entries
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.store import Store
 from forgetme.store.names import safe_stem
@@ -93,7 +93,7 @@ def unpack(store: Store, name: str, archive: Path, limits: Limits = LIMITS) -> s
         if not writer.files:
             raise ForgetmeError(f"{name} holds no file; pack the dataset's folder again")
         return _place(folder, _root(new), name)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError) as no:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as no:
         raise ForgetmeError(f"{name} cannot be unpacked ({no}); pack it again") from no
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -153,21 +153,24 @@ def _read_zip(archive: Path, name: str, writer: _Writer) -> None:
                     f"{name} holds {entry.filename[:80]!r}, which is a link or is encrypted; "
                     "pack plain files"
                 )
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ForgetmeError(  # LZMA alone may claim gigabytes to unpack a byte
+                    f"{name} packs {entry.filename[:80]!r} in a way that is not unpacked here; "
+                    "pack it as an ordinary .zip"
+                )
             with packed.open(entry) as source:
                 writer.add(entry.filename, source)
 
 
 def _read_tar(archive: Path, name: str, writer: _Writer) -> None:
-    with tarfile.open(archive, "r:*") as packed:
-        for entry in packed:
-            if entry.isdir() or _is_litter(entry.name):
-                continue
-            if not entry.isreg() or entry.issparse():
-                raise ForgetmeError(
-                    f"{name} holds {entry.name[:80]!r}, which is a link or a device; "
-                    "pack plain files"
-                )
-            writer.add(entry.name, packed.extractfile(entry))
+    for entry in entries(archive):
+        if entry.is_folder or _is_litter(entry.name):
+            continue
+        if not entry.is_file:
+            raise ForgetmeError(
+                f"{name} holds {entry.name[:80]!r}, which is a link or a device; pack plain files"
+            )
+        writer.add(entry.name, entry)
 
 
 def _read_parquet(archive: Path, name: str, writer: _Writer) -> None:

@@ -14,10 +14,12 @@ from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.parquet import data_files
 from forgetme.dataset.quadruple import LAYERS, Quadruple
 from forgetme.dataset.splits import SPLITS
+from forgetme.dataset.tars import entries
 from forgetme.errors import ForgetmeError
 
-MAX_MEMBER_BYTES = 2**30  # of a tar from outside
+MOST_SAMPLE_BYTES = 3 * 2**26  # 192 MiB: all files of one sample, which are in memory at once
 _NEEDED = ("original", "background", "mask")
+_PARTS = (*(f"{layer}.png" for layer in _NEEDED), "json")
 
 
 def write(quadruples: Iterable[Quadruple], folder: Path, *, shard_bytes: int) -> None:
@@ -86,16 +88,8 @@ def read(src: Path) -> Listing:
         raise ForgetmeError(f"{src} holds no .tar files; name the folder or file of a dataset")
     total = 0
     for path in paths:
-        with _open(path) as tar:
-            total += len({_key(member.name) for member in tar if member.isfile()})
+        total += len({_key(entry.name) for entry in entries(path) if entry.is_file})
     return Listing(total, (found for path in paths for found in _samples(path)))
-
-
-def _open(path: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(path, "r:")
-    except (tarfile.TarError, OSError) as error:
-        raise ForgetmeError(f"{path} is no whole tar file ({error}); get it again") from error
 
 
 def _key(name: str) -> str:
@@ -105,22 +99,23 @@ def _key(name: str) -> str:
 
 
 def _samples(path: Path) -> Iterator[Found]:
-    with _open(path) as tar:
-        key, parts = None, {}
-        for member in tar:
-            if not member.isfile():
-                continue
-            if _key(member.name) != key and key is not None:
-                yield _found(path, key, parts)
-                parts = {}
-            key = _key(member.name)
-            if member.size > MAX_MEMBER_BYTES:
-                parts["problem"] = f"{member.name} has {member.size:,} bytes".encode()
-                continue
-            file = tar.extractfile(member)
-            parts[member.name[len(key) + 1 :].lower()] = b"" if file is None else file.read()
-        if key is not None:
+    key, parts = None, {}
+    for entry in entries(path):
+        if not entry.is_file:
+            continue
+        if _key(entry.name) != key and key is not None:
             yield _found(path, key, parts)
+            parts = {}
+        key = _key(entry.name)
+        part = entry.name[len(key) + 1 :].lower()
+        if part not in _PARTS:
+            continue
+        if entry.size + sum(map(len, parts.values())) > MOST_SAMPLE_BYTES:
+            parts["problem"] = f"{entry.name} has {entry.size:,} bytes".encode()
+            continue
+        parts[part] = entry.read()
+    if key is not None:
+        yield _found(path, key, parts)
 
 
 def _found(path: Path, key: str, parts: dict[str, bytes]) -> Found:

@@ -15,6 +15,7 @@ MOST_TEXT_BYTES = 2**29  # COCO's own annotations of 118,000 photos have 448 MB
 MOST_LINE_BYTES = 2**24
 PIECE = 2**20  # bytes read at a time
 
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -118,3 +119,22 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):  # missing, or a link that leads to itself
         return False
+
+
+def what_it_is(file: IO[bytes]) -> str:
+    """Says what a file that is no image is by its first bytes, and what to do."""
+    file.seek(0)
+    data = file.read(1024)
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+        return (
+            "is a HEIC photo, which is not read here; export it as JPEG (on an iPhone: Settings, "
+            "Camera, Formats, Most Compatible), or convert it with `heif-convert`"
+        )
+    head = data.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in head:
+        return "is an SVG drawing, not a raster image; export it as PNG"
+    if head.startswith((b"<!doctype", b"<html")) or b"<html" in head:
+        return "is a web page, not an image; download the picture itself"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer, not an image; run `git lfs pull`"
+    return "is not an image that can be read; save it as PNG or JPEG"

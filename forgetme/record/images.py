@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import logging
 import os
 import secrets
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +24,7 @@ from PIL import (
 
 from forgetme.errors import BrokenImageError, DiskFullError, ForgetmeError
 from forgetme.record.colour import bits_of, deep_colour, to_eight_bits, to_srgb
-from forgetme.record.files import MOST_IMAGE_BYTES, open_regular
+from forgetme.record.files import MOST_IMAGE_BYTES, open_regular, what_it_is
 from forgetme.record.mask_files import marked
 
 MAX_SIDE_PX = 16_384
@@ -35,9 +37,9 @@ IMAGE_SUFFIXES = (
     ".ppm", ".pgm", ".pbm",
 )  # fmt: skip
 PHONE_SUFFIXES = (".heic", ".heif")  # photos that are refused with what to do, not passed over
-_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 WHITE = (255, 255, 255, 255)
 _ROWS = 256  # copied at a time
+log = logging.getLogger(__name__)
 NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -110,7 +112,15 @@ def read_mask(path_or_bytes: str | os.PathLike[str] | bytes) -> np.ndarray:
         BrokenImageError: as ``read_image``, or it holds several classes, so that it is not
             clear what it marks; the message names the values found.
     """
-    return read_mask_with_notes(path_or_bytes)[0]
+    mask, notes = read_mask_with_notes(path_or_bytes)
+    for note in notes:
+        _say_once(note)
+    return mask
+
+
+@cache
+def _say_once(note: str) -> None:
+    log.warning("a mask is not plain black and white: %s, and so in others like it", note)
 
 
 def read_mask_with_notes(
@@ -164,7 +174,7 @@ def _decode(name: str, file: IO[bytes], max_pixels: int) -> tuple[Image.Image, l
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenImageError(f"{name}: {_too_many(max_pixels)} ({error})") from error
     except Image.UnidentifiedImageError as error:
-        raise BrokenImageError(f"{name}: {_what_it_is(file)}") from error
+        raise BrokenImageError(f"{name}: {what_it_is(file)}") from error
     except Exception as error:  # decoders of broken headers raise anything
         raise _undecodable(name, error) from error
     _check_size(name, picture.size, max_pixels)
@@ -200,24 +210,6 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 def _too_many(max_pixels: int) -> str:
     return f"an image may have at most {max_pixels:,} pixels; scale or crop it first"
-
-
-def _what_it_is(file: IO[bytes]) -> str:
-    file.seek(0)
-    data = file.read(1024)
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
-        return (
-            "is a HEIC photo, which is not read here; export it as JPEG (on an iPhone: Settings, "
-            "Camera, Formats, Most Compatible), or convert it with `heif-convert`"
-        )
-    head = data.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in head:
-        return "is an SVG drawing, not a raster image; export it as PNG"
-    if head.startswith((b"<!doctype", b"<html")) or b"<html" in head:
-        return "is a web page, not an image; download the picture itself"
-    if head.startswith(b"version https://git-lfs"):
-        return "is a Git LFS pointer, not an image; run `git lfs pull`"
-    return "is not an image that can be read; save it as PNG or JPEG"
 
 
 def _undecodable(name: str, error: Exception) -> BrokenImageError:

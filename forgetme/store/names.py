@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 from forgetme.errors import ForgetmeError
-from forgetme.record.images import IMAGE_SUFFIXES
+from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES
 
 MAX_CONCEPT_CHARS = 200
 MAX_STEM_BYTES = 120  # leaves room for a suffix below the 255 of common file systems
@@ -43,7 +43,8 @@ def safe_stem(name: str) -> str:
 def without_suffix(name: str) -> str:
     """Returns the stem of an image's file name; a name without a known suffix stays whole."""
     suffix = PurePosixPath(name).suffix
-    return name[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else name
+    is_image = suffix.lower() in (*IMAGE_SUFFIXES, *PHONE_SUFFIXES)
+    return name[: -len(suffix)] if is_image else name
 
 
 def name_key(name: str) -> str:
