@@ -34,7 +34,7 @@ CHOOSERS = {"models", "weights", "doctor", "clipaway"}
 
 RECORD_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}
-PIXEL_FILES = {"masks", "strokes", "merge", "entangled", "seam"}
+PIXEL_FILES = {"colour", "mask_files", "masks", "strokes", "merge", "entangled", "seam"}
 NOT_ON_THE_FACE = {"torch", "torchvision", "diffusers", "transformers", "numpy", "cv2", "scipy"}
 HEAVY = {
     "torch", "torchvision", "diffusers", "transformers", "open_clip", "segment_anything",
