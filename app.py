@@ -8,17 +8,25 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from forgetme.errors import ForgetmeError
 from forgetme.ui.guard import is_loopback
 
+log = logging.getLogger("forgetme")
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "assets" / "samples"
 PORT = 7860
 GUESTS = ("viewer", "curator")
+DEMO = (
+    "Nobody can sign in here, so this is a demo to look at: the bundled samples, in a store of its "
+    "own that ends with the page."
+)
 NO_ACCOUNTS = (
     "{host} can be reached from other machines, and this store has no accounts: whoever finds the "
     "page could decide in your name. Make one first, or leave out --host to stay on this machine:\n"
@@ -82,12 +90,26 @@ def _parser() -> argparse.ArgumentParser:
         help="on a Hugging Face Space: viewer or curator, for whoever signs in and has no account "
         "(default: FORGETME_GUESTS of the environment, else they do not get in)",
     )
+    parser.add_argument(
+        "--public-url",
+        default=os.environ.get("FORGETME_PUBLIC_URL"),
+        metavar="URL",
+        help="address that people open, where a proxy in front passes its own name as Host "
+        "(default: FORGETME_PUBLIC_URL of the environment, else what the proxy says)",
+    )
     return parser
 
 
 def _check(options: argparse.Namespace) -> None:
     if options.guests not in (None, *GUESTS):
         raise ForgetmeError(f"guests are {' or '.join(GUESTS)}, got {options.guests!r}")
+    if options.public_url is not None:
+        address = urlsplit(options.public_url)
+        if address.scheme not in ("http", "https") or not address.netloc or address.path.strip("/"):
+            raise ForgetmeError(
+                "--public-url is the scheme and host that people open, such as "
+                f"https://photos.example, got {options.public_url!r}"
+            )
     if (options.images is None) != (options.concept is None):
         raise ForgetmeError("--images and --concept belong together: --images photos --concept cat")
     if options.images is not None and not options.images.is_dir():
@@ -108,15 +130,30 @@ def _serve(options: argparse.Namespace) -> int:
 
     by = options.by or _login_name()
     hub = hub_sign_in(os.environ, guests=options.guests)
-    host = options.host or ("127.0.0.1" if hub is None else "0.0.0.0")  # a Space is reached
-    with Store(options.store, blobs=options.blobs) as store:
+    on_space = bool(os.environ.get("SPACE_ID"))
+    host = options.host or ("0.0.0.0" if on_space else "127.0.0.1")  # a Space is reached
+    with ExitStack() as kept:
+        store = kept.enter_context(Store(options.store, blobs=options.blobs))
         guarded = store.people.any() or hub is not None
-        if not guarded and not is_loopback(host):
+        demo = on_space and not guarded
+        if demo:  # whatever else lies there is shown to nobody
+            log.warning(DEMO)
+            options.store = kept.enter_context(tempfile.TemporaryDirectory(prefix="forgetme-demo-"))
+            options.images, options.blobs = None, None
+            store = kept.enter_context(Store(options.store))
+        elif not guarded and not is_loopback(host):
             raise ForgetmeError(NO_ACCOUNTS.format(host=host, store=_place(options, store)))
         review = Review(store, load_models(options.preset, embeddings=store.embeddings), by=by)
         keeper = Keeper(store, preset=options.preset, by=by)  # a process prepares ahead
         worker = Worker(review, ahead=0, preparing=keeper)  # what somebody waits for
-        app = build(review, worker, any_host=guarded, hub=hub)
+        app = build(
+            review,
+            worker,
+            any_host=guarded or demo,
+            hub=hub,
+            public=urlsplit(options.public_url or "").netloc,
+            demo=demo,
+        )
 
         class Server(uvicorn.Server):
             """Starts the heavy part when the page answers, so that nobody waits for torch."""

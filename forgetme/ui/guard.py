@@ -2,8 +2,9 @@
 
 Who may do what is checked by each route (`who`). The door keeps other web pages out, whoever is
 signed in: without accounts the page answers to names of this machine only (a foreign name that
-points here is refused), it takes changes only from its own pages (Origin and a header that a
-foreign form cannot send), and it never serves a file that is not a blob of the store.
+points here is refused, and so is a proxy that others reach), it takes changes only from its own
+pages (Origin and a header that a foreign form cannot send), and it never serves a file that is not
+a blob of the store.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ OPEN = (
 )
 OPEN_BELOW = ("/forgetme/", "/assets/", "/static/", "/gradio_api/heartbeat/")
 
+NO_ACCOUNTS = "This page has no accounts and answers on this machine only"
 CORS = b"access-control-"  # Gradio lets pages of other hosts read; here nobody else reads
 POLICY = "content-security-policy"
 HEADERS = {
@@ -72,29 +74,66 @@ def host_of(address: str) -> str:
     return (urlsplit("//" + address).hostname or "").lower()
 
 
-def same_origin(headers: Mapping[str, str]) -> bool:
-    """Tells whether a request comes from a page of this very server."""
-    origin = headers.get("origin")
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+def same_origin(headers: Mapping[str, str], public: str = "") -> bool:
+    """Tells whether a request comes from a page of this very server.
+
+    A proxy may put its own name into Host. The page's name is then what the proxy says
+    (`X-Forwarded-Host`), what the page was started with (`public`), or what the browser says of
+    the request (`Sec-Fetch-Site`). Where none of them speaks, a forwarded request with our own
+    header is taken: no page of another origin can send that header without asking first, and the
+    door answers no such question.
+
+    Args:
+        headers: of the request, names in lower case.
+        public: host and port of the address that people open; empty = unknown.
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none"):
         return False
-    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    if origin is None:
+        return True
+    theirs = urlsplit(origin).netloc.lower()
+    told = [public, *_list(headers.get("x-forwarded-host", ""))]
+    names = [name.lower() for name in (headers.get("host", ""), *told) if name]
+    if not theirs:  # "null": a sandboxed frame, a file
+        return False
+    if theirs in names or site == "same-origin":
+        return True
+    return not any(told) and "x-forwarded-for" in headers and MARK in headers
+
+
+def from_this_machine(headers: Mapping[str, str]) -> bool:
+    """Tells whether a request was sent to, and through proxies only from, this machine."""
+    forwarded = _list(headers.get("x-forwarded-for", ""))
+    hosts = [headers.get("host", ""), *_list(headers.get("x-forwarded-host", ""))]
+    return all(map(is_loopback, (*map(host_of, hosts), *forwarded)))
+
+
+def _list(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 class Guard:
     """Refuses foreign hosts and foreign pages before anything else sees the request."""
 
     def __init__(
-        self, app: ASGIApp, *, any_host: bool = False, framed_by: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        any_host: bool = False,
+        public: str = "",
+        framed_by: Sequence[str] = (),
     ) -> None:
         """Wraps `app`.
 
         Args:
             app: what is behind the door.
             any_host: also answer to names that are not this machine's.
+            public: host and port of the address that people open, where a proxy hides them.
             framed_by: origins whose pages may show this one in a frame.
         """
         self.app = app
-        self.any_host = any_host
+        self.any_host, self.public = any_host, public
         policy = " ".join((HEADERS[POLICY], *framed_by))  # frame-ancestors comes last
         self.headers = HEADERS | {POLICY: policy}
 
@@ -130,11 +169,11 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
         host = headers.get("host", "")
-        if not self.any_host and not is_loopback(host_of(host)):
-            return 421, "host", f"This page answers on this machine only, not as {host!r}."
+        if not self.any_host and not from_this_machine(headers):
+            return 421, "host", f"{NO_ACCOUNTS}, not as {host!r} or through a proxy."
         if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
             return 404, "missing", "There is nothing here."
-        if scope["method"] not in READING and not same_origin(headers):
+        if scope["method"] not in READING and not same_origin(headers, self.public):
             return 403, "origin", "Changes are taken from this page only; reload it and try again."
         return None if scope["method"] in READING else _too_large(scope["path"], headers)
 

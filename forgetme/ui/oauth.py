@@ -96,24 +96,26 @@ class HubSignIn:
 
 
 def hub_sign_in(environ: Mapping[str, str], *, guests: Role | None = None) -> HubSignIn | None:
-    """Returns how people sign in with Hugging Face; None where this is no Space.
+    """Returns how people sign in with Hugging Face; None where this is no Space, or one without.
 
     Args:
         environ: the environment that a Space sets.
         guests: the role of whoever has no account in the store.
 
     Raises:
-        ForgetmeError: it is a Space without `hf_oauth: true`.
+        ForgetmeError: who signs people in is not asked over https.
     """
     if not environ.get("SPACE_ID"):
         return None
     needed = ("OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "SPACE_HOST", "SPACE_AUTHOR_NAME")
     missing = [name for name in needed if not environ.get(name)]
     if missing:
-        raise ForgetmeError(
-            f"this Space lets nobody sign in ({', '.join(missing)} is not set); "
-            "add `hf_oauth: true` to the front matter of its README.md"
+        log.warning(
+            "This Space lets nobody sign in with Hugging Face (%s is not set); to change that, add "
+            "`hf_oauth: true` to the front matter of its README.md",
+            ", ".join(missing),
         )
+        return None
     provider = environ.get("OPENID_PROVIDER_URL", PROVIDER).rstrip("/")
     if urlsplit(provider).scheme != "https" and urlsplit(provider).hostname != "127.0.0.1":
         raise ForgetmeError(f"OPENID_PROVIDER_URL must start with https://, got {provider}")

@@ -83,7 +83,13 @@ class _Static(StaticFiles):
 
 
 def build(
-    review: Review, worker: Worker, *, any_host: bool = False, hub: HubSignIn | None = None
+    review: Review,
+    worker: Worker,
+    *,
+    any_host: bool = False,
+    hub: HubSignIn | None = None,
+    public: str = "",
+    demo: bool = False,
 ) -> guard.Guard:
     """Builds the whole web application.
 
@@ -92,6 +98,8 @@ def build(
         worker: does the heavy part; the caller starts and stops it.
         any_host: answer to other host names than this machine's own; then everybody signs in.
         hub: sign-in with Hugging Face, where this is a Space.
+        public: host and port of the address that people open, where a proxy hides them.
+        demo: everybody may look without signing in, and nobody may change anything.
 
     Returns:
         An ASGI application.
@@ -100,7 +108,8 @@ def build(
 
     app = FastAPI(title="ForgetMe", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.review, app.state.worker = review, worker
-    app.state.door = who.Door(review.store, alone=None if any_host else review.by, hub=hub)
+    alone = None if any_host else review.by
+    app.state.door = who.Door(review.store, alone=alone, hub=hub, demo=demo)
     app.mount("/forgetme/static", _Static(directory=STATIC), name="static")
     ours = {"dependencies": [Depends(_marked)], "prefix": "/forgetme"}
     app.include_router(signin.router(), **ours)
@@ -134,7 +143,8 @@ def build(
         blocked_paths=[str(Path.cwd())],
         favicon_path=str(STATIC / "favicon.png"),
     )
-    return guard.Guard(app, any_host=any_host, framed_by=() if hub is None else (hub.provider,))
+    framed_by = [hub.provider] if hub is not None else [oauth.PROVIDER] if demo else []
+    return guard.Guard(app, any_host=any_host, public=public, framed_by=framed_by)
 
 
 def blocks():  # noqa: ANN201 (gradio is imported late)

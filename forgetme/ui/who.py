@@ -23,6 +23,11 @@ from forgetme.ui.oauth import HubSignIn
 
 RANK: dict[Role, int] = {role: rank for rank, role in enumerate(ROLES)}
 SIGN_IN = "Sign in to go on; nothing you did is lost."
+VISITOR = "visitor"  # everybody, in a demo
+LOOK_ONLY = (
+    "This is a demo to look at; nothing is kept. Run ForgetMe yourself, or duplicate the Space and "
+    "sign in, to curate."
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ class Door:
         store: has the accounts.
         alone: who everybody is while the store has no account; None: nobody gets in then.
         hub: how people sign in with Hugging Face, where this is a Space.
+        demo: everybody may look, and nobody may change or keep anything.
     """
 
     store: Store
     alone: str | None = None
     hub: HubSignIn | None = None
+    demo: bool = False
 
     @property
     def cookie(self) -> str:
@@ -54,7 +61,7 @@ class Door:
 
     def is_open(self) -> bool:
         """Tells whether no sign-in is needed: this machine alone, and no account was made."""
-        return self.alone is not None and not self.store.people.any()
+        return not self.demo and self.alone is not None and not self.store.people.any()
 
     def let_in(self, request: Request, answer: Response, name: str) -> None:
         """Begins a session; its token goes into a cookie that scripts cannot read.
@@ -91,6 +98,8 @@ def person(request: Request) -> Person:
         Refusal: nobody is signed in, and somebody must be.
     """
     door: Door = request.app.state.door
+    if door.demo:
+        return Person(VISITOR, "viewer")
     token = request.cookies.get(door.cookie)
     found = door.store.people.of_session(token) if token else None
     if found is not None:
@@ -112,8 +121,9 @@ def need(role: Role, asking: Person) -> Person:
 def about(request: Request) -> dict[str, Any]:
     """Returns what the page says of the person: name, role, and whether they can sign out."""
     asking = person(request)
-    signed_in = not request.app.state.door.is_open()
-    return {"by": asking.name, "role": asking.role, "signed_in": signed_in}
+    door: Door = request.app.state.door
+    signed_in = not (door.is_open() or door.demo)
+    return {"by": asking.name, "role": asking.role, "signed_in": signed_in, "demo": door.demo}
 
 
 def check_free(review: Review, sample_id: str) -> None:
@@ -148,6 +158,8 @@ def worker(request: Request) -> Worker:
 
 
 def _review(request: Request, role: Role) -> Review:
+    if request.app.state.door.demo and request.method not in READING:
+        raise Refusal(403, "demo", LOOK_ONLY)
     review = replace(request.app.state.review, by=need(role, person(request)).name)
     sample_id = request.path_params.get("sample_id")
     if sample_id is not None and request.method not in READING:

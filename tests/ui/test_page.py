@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import subprocess
 import sys
@@ -394,6 +395,27 @@ def test_app_serves_a_folder_and_keeps_a_broken_file_as_a_row(tmp_path: Path) ->
         running.terminate()
         assert running.wait(60) == 0
     assert "Traceback" not in running.stderr.read()
+
+
+def test_a_space_where_nobody_can_sign_in_shows_the_samples_and_no_other_store(tmp_path: Path):
+    with Store(tmp_path / "private") as store:
+        grey = np.full((40, 40, 3), 90, np.uint8)
+        store.import_image(grey, name="private", concept="secret", by="ann")
+    port = free_port()
+    command = [sys.executable, "app.py", "--store", str(tmp_path / "private"), "--port", str(port)]
+    space = {**os.environ, "SPACE_ID": "team/demo"}
+    running = subprocess.Popen(command, cwd=ROOT, env=space, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: sum(counts(port).values()) > 3, 180)
+        shown = httpx.get(f"http://127.0.0.1:{port}{API}queue", params={"view": "all"}).json()
+        assert "secret" not in shown["concepts"]
+        assert "cat" in shown["concepts"]
+    finally:
+        running.terminate()
+        assert running.wait(60) == 0
+    said = running.stderr.read()
+    assert "a demo to look at" in said
+    assert "hf_oauth: true" in said
 
 
 def counts(port: int) -> dict[str, int]:

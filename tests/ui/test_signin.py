@@ -195,6 +195,62 @@ def test_first_account_closes_the_door_of_a_running_page(store):
     assert house.browser("lea").get(f"{API}session").json()["role"] == "lead"
 
 
+# ------------------------------ behind a proxy
+
+OUTSIDE = "https://photos.example"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": HOME}, 200),
+        ({"origin": OUTSIDE, "x-forwarded-host": "photos.example"}, 200),
+        ({"origin": OUTSIDE, "x-forwarded-host": "photos.example, inner.example"}, 200),
+        ({"origin": OUTSIDE, "x-forwarded-for": "203.0.113.9"}, 200),  # Host is the proxy's own
+        ({"origin": OUTSIDE, "sec-fetch-site": "same-origin"}, 200),
+        ({"origin": OUTSIDE}, 403),
+        ({"origin": "https://evil.example", "x-forwarded-host": "photos.example"}, 403),
+        (
+            {"origin": OUTSIDE, "x-forwarded-for": "203.0.113.9", "sec-fetch-site": "cross-site"},
+            403,
+        ),
+        ({"origin": "null", "x-forwarded-for": "203.0.113.9"}, 403),
+        ({"origin": OUTSIDE, "x-forwarded-for": "203.0.113.9", "x-forgetme": ""}, 403),
+    ],
+)
+def test_people_sign_in_through_a_proxy_and_other_pages_do_not(store, headers, status):
+    store.people.add("ann", "curator", PASSWORD.format("ann"))
+    browser = TestClient(House(store, any_host=True).app, base_url=HOME)
+    body = {"name": "ann", "password": PASSWORD.format("ann")}
+    sent = {name: text for name, text in (MARK | headers).items() if text}
+    if not headers.get("x-forgetme", "1"):
+        sent.pop("X-ForgetMe")
+    assert browser.post(f"{API}sign-in", json=body, headers=sent).status_code == status
+
+
+def test_the_public_address_is_the_only_other_name(store):
+    store.people.add("ann", "curator", PASSWORD.format("ann"))
+    house = House(store, any_host=True, public="photos.example")
+    forwarded = MARK | {"x-forwarded-for": "203.0.113.9"}
+    for origin, status in ((OUTSIDE, 200), (HOME, 200), ("https://evil.example", 403)):
+        browser = TestClient(house.app, base_url=HOME, headers=forwarded | {"origin": origin})
+        assert house.sign_in(browser, "ann").status_code == status, origin
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"x-forwarded-for": "127.0.0.1"}, 200),
+        ({"x-forwarded-for": "203.0.113.9"}, 421),
+        ({"x-forwarded-for": "127.0.0.1, 203.0.113.9"}, 421),
+        ({"x-forwarded-host": "photos.example"}, 421),
+    ],
+)
+def test_without_accounts_a_proxy_lets_nobody_else_in(store, headers, status):
+    browser = House(store).browser()
+    assert browser.get(f"{API}session", headers=headers).status_code == status
+
+
 # ------------------------------ two people
 
 
@@ -386,12 +442,35 @@ def test_space_says_so_when_hugging_face_refuses_the_code(space, caplog):
     assert "a-stolen-code" not in caplog.text
 
 
-def test_space_without_oauth_says_what_is_missing():
-    with pytest.raises(ForgetmeError, match="hf_oauth: true"):
-        hub_sign_in({"SPACE_ID": "team/forgetme"})
+def test_space_without_oauth_says_what_is_missing(caplog):
+    assert hub_sign_in({"SPACE_ID": "team/forgetme", "SPACE_HOST": "x"}) is None
+    assert "OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET, SPACE_AUTHOR_NAME" in caplog.text
+    assert "hf_oauth: true" in caplog.text
     with pytest.raises(ForgetmeError, match="https://"):
         hub_sign_in(SPACE | {"OPENID_PROVIDER_URL": "http://evil.example"})
     assert "client-secret" not in repr(hub_sign_in(SPACE))
+
+
+def test_demo_shows_everything_to_everybody_and_changes_nothing(store):
+    house = House(store, any_host=True, demo=True)
+    visitor = house.browser(home=ON_SPACE)
+    session = visitor.get(f"{API}session").json()
+    assert (session["by"], session["role"], session["demo"]) == ("visitor", "viewer", True)
+    assert session["signed_in"] is False
+    before = [store.events(one) for one in house.ids]
+    asked = 0
+    for route in house.routes():
+        if route.path in PUBLIC or not route.methods - {"GET", "HEAD"}:
+            continue
+        answer = ask(visitor, route, house.ids[0])
+        assert answer.status_code == 403, route.path
+        asked += "demo to look at" in answer.json()["words"]
+    assert asked > 30
+    assert [store.events(one) for one in house.ids] == before
+    assert not store.people.any()
+    assert visitor.get(f"{API}samples/{house.ids[0]}").status_code == 200
+    leads_only = [one for one in house.routes() if needs(one) == "lead" and "GET" in one.methods]
+    assert {ask(visitor, one, house.ids[0]).status_code for one in leads_only} == {403}
 
 
 def test_space_may_be_framed_by_hugging_face_and_by_nobody_else(space, house):

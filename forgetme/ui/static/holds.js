@@ -35,6 +35,7 @@ export class Holds {
   /** Why the shown sample may only be looked at; null when it may be changed. */
   whyNot() {
     const { session, sample } = this.page;
+    if (session?.demo) return "This is a demo to look at; nothing is kept. Run ForgetMe yourself to curate.";
     if (session?.role === "viewer") return "You can look, not change: your role is viewer. Ask a lead.";
     return this.words(sample?.id);
   }
