@@ -251,7 +251,9 @@ class Review(MaskActs):
 
     def _decide(self, row: SampleRow, kind: str, payload: dict[str, Any]) -> SampleRow:
         if row.state == kind and row.decided_by == self.by:
-            return row  # a double press
+            (before,) = self.store.events(row.id, after=row.decided_event - 1, limit=1)
+            if payload.get("reason") in (None, before.payload.get("reason")):
+                return row  # a double press; another reason is another event
         return self._append(row, kind, payload)
 
     def _record(self, row: SampleRow, kind: str, made: Fill, mask: np.ndarray) -> SampleRow:

@@ -1,6 +1,7 @@
 """One engine for SQLite and PostgreSQL: durable commits, one writer at a time, plain errors."""
 
 import json
+import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -28,7 +29,8 @@ class Database:
         """Prepares the engine; the first connection is made by the first use."""
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        options = {"pool_pre_ping": True}
+        # whatever the server holds is spoken of in UTF-8; without it SQL_ASCII gives bytes
+        options = {"pool_pre_ping": True, "connect_args": {"client_encoding": "utf8"}}
         if self.is_sqlite:
             options = {"connect_args": {"timeout": BUSY_SECONDS}}
         self.engine = create_engine(
@@ -73,6 +75,24 @@ class Database:
                 if not durable:
                     connection.execute(text("SET LOCAL synchronous_commit = off"))
             yield connection
+
+    def check_encoding(self) -> None:
+        """Refuses a PostgreSQL database that cannot hold every name and comment.
+
+        Raises:
+            ForgetmeError: it is not UTF-8; the message has the command that makes one.
+        """
+        if self.is_sqlite:
+            return
+        with self.read() as connection:
+            encoding = connection.scalar(text("SHOW server_encoding"))
+        if encoding != "UTF8":
+            name = shlex.quote(f"{self.url.database or 'forgetme'}-utf8")
+            raise ForgetmeError(
+                f"the database {self.name} is {encoding}, which cannot hold every name and "
+                "comment; a store needs UTF-8. Make one with: "
+                f"createdb --encoding UTF8 --locale C.UTF-8 --template template0 {name}"
+            )
 
     def close(self) -> None:
         """Closes all connections."""

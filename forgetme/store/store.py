@@ -69,6 +69,7 @@ class Store:
         self.roster = Roster(self._database)
         self.folder = Path(blobs).absolute().parent  # of what lies beside the images
         self.jobs = Jobs(self._database, self.folder / "jobs", Path(blobs).absolute())
+        self._database.check_encoding()
         migrate(self._database, self.folder / "backups")
 
     def __enter__(self) -> "Store":

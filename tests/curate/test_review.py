@@ -404,6 +404,20 @@ def test_a_double_press_decides_once(review, ids):
     assert review.accept(ids[0]).version == first.version
 
 
+@pytest.mark.parametrize("act", ["reject", "flag"])
+def test_another_reason_for_the_same_decision_is_in_the_log(review, ids, act):
+    decide = getattr(review, act)
+    decide(ids[0])
+    decide(ids[0], "no cat in it")
+    last = decide(ids[0], "the cat is a drawing")
+    again = [decide(ids[0], " the cat is a drawing "), decide(ids[0])]  # nothing new
+    assert [row.version for row in again] == [last.version] * 2
+    reasons = [event.payload.get("reason") for event in review.store.events(ids[0])[-3:]]
+    assert reasons == [None, "no cat in it", "the cat is a drawing"]
+    assert review.undo().version == last.version + 1
+    assert review.store.sample(ids[0]).decided_by == "ann"  # the decision before stands again
+
+
 @pytest.mark.parametrize(
     ("act", "state"), [("reject", "rejected"), ("skip", "skipped"), ("flag", "flagged")]
 )

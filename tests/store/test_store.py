@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -1014,6 +1015,25 @@ def test_store_on_postgresql_asks_for_a_folder_of_images():
     pytest.importorskip("psycopg")
     with pytest.raises(ForgetmeError, match="blobs=DIR"):
         Store("postgresql://ann@localhost/x")
+
+
+@pytest.mark.postgres
+def test_a_database_that_is_not_utf8_is_refused_with_the_command_that_makes_one(cluster, tmp_path):
+    for encoding in ("SQL_ASCII", "LATIN1"):
+        name = f"store_{encoding.lower()}"
+        at = ["--host", str(cluster.folder), "--username", "forgetme", "--template", "template0"]
+        cluster.run("createdb", *at, "--encoding", encoding, "--locale", "C", name)
+        url = cluster.url.replace("/postgres?", f"/{name}?")
+        with pytest.raises(ForgetmeError, match=f"is {encoding}, .*needs UTF-8") as caught:
+            Store(url, blobs=tmp_path / "blobs")
+        command, *arguments = shlex.split(str(caught.value).rpartition(": ")[2])
+        assert arguments[-1] == f"{name}-utf8"
+        cluster.run(command, *at[:4], *arguments)  # what the message says makes a right one
+        with Store(url.replace(name, f"{name}-utf8"), blobs=tmp_path / encoding) as store:
+            image = np.zeros((16, 16, 3), np.uint8)
+            row = store.import_image(image, name="a", concept="кіт 猫", by="Åsa")
+            assert store.sample(row.id).concept == "кіт 猫"
+            assert store.events()[0].by == "Åsa"
 
 
 def test_store_ships_its_migrations_beside_its_code():
