@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from forgetme.errors import ForgetmeError
+from forgetme.stages.addresses import check_proxies
 from forgetme.ui.guard import is_loopback
 
 log = logging.getLogger("forgetme")
@@ -74,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         help="bundled small models, or the published ones (default: tiny)",
     )
     parser.add_argument(
+        "--verifier",
+        metavar="NAME",
+        help="who is asked whether a mask shows the concept: clip, gpt-4o, or openai/MODEL for any "
+        "other model behind OPENAI_BASE_URL (default: the preset's)",
+    )
+    parser.add_argument(
         "--host",
         metavar="H",
         help="default: 127.0.0.1: this machine only. Another one needs accounts, see "
@@ -101,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace) -> None:
+    check_proxies()  # gradio ends in a traceback over one that it cannot use
     if options.guests not in (None, *GUESTS):
         raise ForgetmeError(f"guests are {' or '.join(GUESTS)}, got {options.guests!r}")
     if options.public_url is not None:
@@ -143,8 +151,16 @@ def _serve(options: argparse.Namespace) -> int:
             store = kept.enter_context(Store(options.store))
         elif not guarded and not is_loopback(host):
             raise ForgetmeError(NO_ACCOUNTS.format(host=host, store=_place(options, store)))
-        review = Review(store, load_models(options.preset, embeddings=store.embeddings), by=by)
-        keeper = Keeper(store, preset=options.preset, by=by)  # a process prepares ahead
+        try:
+            models = load_models(
+                options.preset, verifier=options.verifier, embeddings=store.embeddings
+            )
+        except ValueError as error:  # an unknown name; the message lists the known ones
+            raise ForgetmeError(str(error)) from error
+        review = Review(store, models, by=by)
+        keeper = Keeper(  # a process prepares ahead
+            store, preset=options.preset, verifier=options.verifier, by=by
+        )
         worker = Worker(review, ahead=0, preparing=keeper)  # what somebody waits for
         app = build(
             review,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import threading
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,14 +23,17 @@ KEY = "sk-test-5ecret-key"
 class Reply:
     """What the server does with one request; the fields that are set apply."""
 
-    content: str | None = None  # the model's text, as it stands
+    content: Any = None  # the model's text, as it stands
     refusal: str | None = None
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: str | None = None  # the whole HTTP body, instead of a chat completion
     wait_s: float = 0.0  # before answering
     drop: bool = False  # close the connection without an answer
-    usage: bool = True
+    usage: Any = True  # False: none; a value: instead of it
+    finish: str = "stop"
+    drip: Literal["head", "body"] | None = None  # one byte at a time, without end
+    endless: bool = False  # megabyte after megabyte, until the client leaves
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,15 @@ class OpenAIServer:
     Attributes:
         queue: replies to the next requests; when it is empty, `answer` decides.
         asked: every chat request that was understood, in order.
+        minds: gives the refusal of a request body that the server does not take, or None.
+        refused: how many requests `minds` refused.
     """
 
     def __init__(self, answer: Callable[[Asked], Reply] = lambda asked: verdict()) -> None:
         """Binds a free port; `answer` replies when the queue is empty."""
         self.answer = answer
+        self.minds: Callable[[dict[str, Any]], Reply | None] = lambda body: None
+        self.refused = 0
         self.queue: deque[Reply] = deque()
         self.asked: list[Asked] = []
         self.closing = threading.Event()
@@ -102,6 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(error(404, f"unknown path {self.path}"))
         if self.headers.get("authorization") != f"Bearer {KEY}":
             return self._send(error(401, f"Incorrect API key: {self.headers['authorization']}"))
+        refusal = owner.minds(body)
+        if refusal is not None:
+            owner.refused += 1
+            return self._send(refusal)
         problem = _protocol_problem(body)
         if problem:
             return self._send(error(400, problem))
@@ -112,7 +124,18 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.drop:
             self.close_connection = True
             return self.connection.close()
+        if reply.drip or reply.endless:
+            self.close_connection = True
+            return self._never_end(reply)
         return self._send(reply, body["model"])
+
+    def _never_end(self, reply: Reply) -> None:
+        start = b"HTTP/1.1 200 OK\r\n" if reply.drip == "head" else b"HTTP/1.1 200 OK\r\n\r\n"
+        piece = b"x" * 2**20 if reply.endless else b"x"
+        with contextlib.suppress(OSError):  # the client has left
+            self.wfile.write(start)
+            while not self.server.owner.closing.wait(0 if reply.endless else 0.05):
+                self.wfile.write(piece)
 
     def _send(self, reply: Reply, model: str = "") -> None:
         body = reply.body if reply.body is not None else json.dumps(_completion(reply, model))
@@ -123,7 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(OSError):  # the client has left
+            self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
         """Says nothing on stderr."""
@@ -131,29 +155,33 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _protocol_problem(body: dict[str, Any]) -> str | None:
     """What OpenAI's server would refuse in a request."""
-    schema = body.get("response_format", {}).get("json_schema", {})
-    properties = schema.get("schema", {}).get("properties", {})
+    asked = body.get("response_format")
     if not body.get("model") or not body.get("messages"):
         return "you must provide model and messages"
+    if asked is None or asked == {"type": "json_object"}:
+        return None
+    schema = asked.get("json_schema", {})
     if not schema.get("strict") or not schema.get("name"):
         return "response_format must be a named, strict json_schema"
     if schema["schema"].get("additionalProperties") is not False:
         return "additionalProperties is required to be supplied and to be false"
-    if set(schema["schema"].get("required", ())) != set(properties):
+    if set(schema["schema"].get("required", ())) != set(schema["schema"].get("properties", {})):
         return "required must name every key in properties"
     return None
 
 
 def _read(body: dict[str, Any], headers: dict[str, str]) -> Asked:
-    system, user = body["messages"]
-    text, *pictures = user["content"]
+    *system, user = body["messages"]
+    content = user["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    text, *pictures = parts
     image = None
     if pictures:
         [picture] = pictures
         prefix, _, data = picture["image_url"]["url"].partition(",")
         assert prefix == "data:image/png;base64"
         image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data, validate=True))))
-    return Asked(text["text"], image, system["content"], body, headers)
+    return Asked(text["text"], image, system[0]["content"] if system else "", body, headers)
 
 
 def _completion(reply: Reply, model: str) -> dict[str, Any]:
@@ -163,7 +191,10 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1_700_000_000,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "choices": [
+            {"index": 0, "message": message, "finish_reason": reply.finish, "logprobs": None}
+        ],
     }
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-    return completion | ({"usage": usage} if reply.usage else {})
+    usage = usage if reply.usage is True else reply.usage
+    return completion | ({} if usage is False else {"usage": usage})

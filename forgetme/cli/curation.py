@@ -141,6 +141,8 @@ def curate(
             note("stopped; everything finished is saved; run again to resume")
             raise typer.Exit(STOPPED) from None
     _print_report(report, concept, as_json)
+    if (report.unanswered or report.failed) and not report.finished:
+        raise typer.Exit(1)  # whatever was tried failed
 
 
 @app.command()
@@ -181,11 +183,17 @@ def _print_report(report: CurateReport, concept: str, as_json: bool) -> None:
         print_json({"concept": concept, **asdict(report)})
         return
     percent = 100 * report.selected / report.images if report.images else 0.0
+    unanswered = f"{report.unanswered} without an answer, " if report.unanswered else ""
     say(
         f"{report.images} images: {report.selected} selected ({percent:.1f} %), {report.low} of "
-        f"them with low scores, {report.waiting} wait for you, {report.broken} broken, "
+        f"them with low scores, {report.waiting} wait for you, {unanswered}{report.broken} broken, "
         f"{report.accepted} accepted"
     )
     note(f"{duration(report.seconds)}; {report.resumed} were finished by an earlier run")
     for line in report.failed:
         note(f"failed, the next run tries again: {line}")
+    if report.unanswered:
+        note(
+            f"the verifier gave no answer for {report.unanswered} of {report.images} images; the "
+            f"next run asks again: {report.no_answer}"
+        )

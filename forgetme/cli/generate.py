@@ -129,12 +129,12 @@ def _written(
 ) -> Iterable[str]:
     """Has a language model write the prompts; those that are paid for are kept in a file."""
     from forgetme.curate.prompts import WrittenPrompts
-    from forgetme.stages.verify import AskSettings, OpenAIVerifier
+    from forgetme.stages.chat import AskSettings, ChatClient
 
-    client = OpenAIVerifier(
+    client = ChatClient(
         model.removeprefix("openai/"),
         api_key=os.environ.get("OPENAI_API_KEY"),
-        base_url=os.environ.get("OPENAI_BASE_URL") or None,
+        base_url=os.environ.get("OPENAI_BASE_URL"),
         settings=AskSettings(timeout_s=120.0, max_calls=limits[0], max_tokens=limits[1]),
     )
     asked = f"{concept} {seed} {model}"

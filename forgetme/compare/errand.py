@@ -38,6 +38,7 @@ def compare_fills_job(
     seed: int = 0,
     sweep: bool = False,
     preset: Literal["tiny", "full"] = "tiny",
+    verifier: str | None = None,
 ) -> dict[str, Any]:
     """Does the job "compare": writes the comparison `name` inside the store.
 
@@ -54,6 +55,7 @@ def compare_fills_job(
         seed: of every column.
         sweep: whether the first run is also worn at ten scales.
         preset: of the models.
+        verifier: instead of the preset's, see `load_models`.
 
     Raises:
         ForgetmeError: a name is none or taken, or the comparison cannot be made.
@@ -75,7 +77,7 @@ def compare_fills_job(
     job.step(0, None, "loading the models")
     table = compare(
         subjects,
-        load_models(preset, embeddings=store.embeddings),
+        load_models(preset, verifier=verifier, embeddings=store.embeddings),
         wanted,
         comparisons_folder(store) / name,
         runs={run: store.folder / "runs" / run for run in runs},

@@ -28,7 +28,7 @@ from forgetme.errors import (
 from forgetme.record import masks
 from forgetme.record.concept import plain
 from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES, read_image_with_notes
-from forgetme.record.sample import Ranked, Verdict
+from forgetme.record.sample import Proposal, Ranked, Verdict
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models
 from forgetme.store import SampleRow, Store
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 DEFAULTS = Settings()
 NO_ANSWER = "The verifier did not answer ({}); masks are ranked by CLIP only. Ask again."
+NOT_CONFIRMED = "No mask was confirmed as {0}. Click the {0}, or reject the image."
 STOPS_EVERYTHING = (MissingModelError, DiskFullError, StoreVersionError)  # no image can succeed
 
 
@@ -48,6 +49,7 @@ class Proposed:
     ranked: tuple[Ranked, ...]
     chosen: int | None  # None: no mask was confirmed; the sample waits for the human
     note: str = ""  # what went wrong on the way, for the curator
+    no_answer: str = ""  # why the verifier gave none, where it was asked
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,12 @@ class CurateReport:
     images: int  # all that were looked at, broken ones included; copies of a picture count once
     selected: int
     waiting: int  # no mask was confirmed
+    unanswered: int  # the verifier did not answer; the next run asks again
+    no_answer: str  # why, in the server's words; "" where all was answered
     low: int  # selected, with low scores
     broken: int  # not readable; in the store as rows with their error
     accepted: int  # by the policy or by a person
+    finished: int  # by this run
     resumed: int  # finished before this run
     failed: tuple[str, ...]  # "name: why" of images whose work failed; the next run tries again
     seconds: float
@@ -111,17 +116,24 @@ def propose(
     scores = models.ranker(image, proposals, concept)
     best = order(proposals, scores)[: settings.max_proposals]
     ranked = [Ranked(proposals[i], float(scores[i])) for i in best]
+    return _verified(image, ranked, concept, models, settings)
+
+
+def _verified(
+    image: np.ndarray, ranked: list[Ranked], concept: str, models: Models, settings: Settings
+) -> Proposed:
+    """Asks about the masks in their order until a yes; what was answered is not asked again."""
     for index, candidate in enumerate(ranked[: settings.k_asked]):
-        try:
-            verdict = models.verifier(image, candidate.proposal, concept)
-        except VerifierError as error:
-            note = NO_ANSWER.format(error)
-            return Proposed(tuple(ranked), None, note)
-        ranked[index] = replace(candidate, verdict=verdict)
+        verdict = candidate.verdict
+        if verdict is None:
+            try:
+                verdict = models.verifier(image, candidate.proposal, concept)
+            except VerifierError as error:
+                return Proposed(tuple(ranked), None, NO_ANSWER.format(error), str(error))
+            ranked[index] = replace(candidate, verdict=verdict)
         if verdict.yes:
             return Proposed(tuple(ranked), index)
-    note = f"No mask was confirmed as {concept}. Click the {concept}, or reject the image."
-    return Proposed(tuple(ranked), None, note)
+    return Proposed(tuple(ranked), None, NOT_CONFIRMED.format(concept))
 
 
 # ------------------------------------------------------------------------ one sample of a store
@@ -134,11 +146,12 @@ def prepare(
     settings: Settings = DEFAULTS,
     *,
     by: str,
+    on_no_answer: Callable[[str], None] = lambda why: None,
 ) -> SampleRow:
     """Walks a sample as far as the machine can: proposes, then fills a confirmed mask.
 
-    Takes up where an interrupted run stopped. Does nothing to a sample that is decided or broken,
-    nor to one that waits for the human.
+    Takes up where an interrupted run stopped, and asks again what the verifier has not answered.
+    Does nothing to a sample that is decided or broken, nor to one that waits for the human.
 
     Args:
         store: the store.
@@ -146,6 +159,7 @@ def prepare(
         models: the stages.
         settings: of the loop and the fill.
         by: name recorded with the events.
+        on_no_answer: hears why the verifier gave no answer.
 
     Returns:
         The sample as it is now.
@@ -158,6 +172,16 @@ def prepare(
         proposed = propose(image, row.concept, models, settings)
         novelty = novelty_of(store, row, image, models)
         row = record_proposed(store, row, proposed, models, by=by, novelty=novelty)
+        if proposed.no_answer:
+            on_no_answer(proposed.no_answer)
+    elif is_unanswered(row, settings):
+        image = store.get_image(row.image_sha)
+        ranked = [_ranked(proposal) for proposal in row.proposals]
+        proposed = _verified(image, list(ranked), row.concept, models, settings)
+        if proposed.no_answer:
+            on_no_answer(proposed.no_answer)
+        if any(new is not old for new, old in zip(proposed.ranked, ranked, strict=True)):
+            row = record_proposed(store, row, proposed, models, by=by, novelty=row.novelty)
     if is_unfilled(row):
         image, mask = store.get_image(row.image_sha), store.get_mask(row.mask_sha)
         made = fill(image, mask, models, settings)
@@ -169,6 +193,15 @@ def prepare(
 def is_unfilled(row: SampleRow) -> bool:
     """Tells whether a confirmed mask waits for its fill; one that a hand is editing does not."""
     return row.state == "prepared" and row.chosen is not None and not row.tries
+
+
+def is_unanswered(row: SampleRow, settings: Settings = DEFAULTS) -> bool:
+    """Tells whether a sample waits because the verifier failed, not because it said no."""
+    if row.state != "waiting" or row.chosen is not None:
+        return False
+    verdicts = [proposal["verdict"] for proposal in row.proposals]
+    said_yes = any(verdict is not None and verdict["yes"] for verdict in verdicts)
+    return None in verdicts[: settings.k_asked] and not said_yes
 
 
 def novelty_of(store: Store, row: SampleRow, image: np.ndarray, models: Models) -> float | None:
@@ -211,6 +244,19 @@ def _ranked_payload(ranked: Ranked) -> dict[str, Any]:
         "verdict": verdict_payload(ranked.verdict) if ranked.verdict else None,
         "made_by": proposal.made_by,
     }
+
+
+def _ranked(payload: dict[str, Any]) -> Ranked:
+    """Reads a proposal of an event."""
+    verdict = payload["verdict"]
+    proposal = Proposal(
+        masks.rle_decode(payload["rle"]),
+        tuple(payload["box_xywh"]),
+        payload["predicted_iou"],
+        payload["stability_score"],
+        payload["made_by"],
+    )
+    return Ranked(proposal, payload["score"], None if verdict is None else Verdict(**verdict))
 
 
 def verdict_payload(verdict: Verdict) -> dict[str, Any]:
@@ -321,10 +367,11 @@ def curate(
     """
     concept = check_concept(concept)
     paths = [Path(path) for path in images]
-    known = _finished_sources(store, concept, auto_accept)
+    known = _finished_sources(store, concept, auto_accept, settings)
     seen: dict[str, _Outcome] = {}
     failed: list[str] = []
-    resumed = worked = 0
+    no_answers: list[str] = []
+    resumed = worked = finished = 0
     began = time.monotonic()
     for done, path in enumerate(paths, start=1):
         if limit is not None and worked >= limit:
@@ -336,26 +383,33 @@ def curate(
         else:
             worked += 1
             try:
-                row = _curate_one(path, source, concept, models, store, settings, auto_accept, by)
-                outcome = _outcome(row)
-                words = row.error or ""
+                before = len(no_answers)
+                row = _curate_one(
+                    path, source, concept, models, store, settings, auto_accept, by,
+                    no_answers.append,
+                )  # fmt: skip
+                outcome = _outcome(row, settings)
+                words = row.error or "".join(no_answers[before:])
             except STOPS_EVERYTHING:
                 raise
             except StaleVersionError as error:
-                outcome = _outcome(error.theirs)
+                outcome = _outcome(error.theirs, settings)
                 words = "somebody worked on it meanwhile; left as it is"
             except Exception as error:  # one image must never stop the rest
                 outcome = None
                 words = str(error) if isinstance(error, ForgetmeError) else repr(error)
                 log.debug("%s failed", path, exc_info=True)
                 failed.append(f"{path.name}: {words}")
+            finished += outcome is not None and outcome.done
         if outcome is not None:
             seen[outcome.sample_id] = outcome
         if on_progress is not None:
             eta = (time.monotonic() - began) / worked * (len(paths) - done) if worked else None
             state = outcome.state if outcome else None
             on_progress(Progress(done, len(paths), eta, path.name, state, words))
-    return _report(list(seen.values()), resumed, failed, time.monotonic() - began)
+    no_answer = no_answers[-1] if no_answers else ""
+    seconds = time.monotonic() - began
+    return _report(list(seen.values()), finished, resumed, failed, no_answer, seconds)
 
 
 def _curate_one(
@@ -367,6 +421,7 @@ def _curate_one(
     settings: Settings,
     auto_accept: bool,
     by: str,
+    on_no_answer: Callable[[str], None],
 ) -> SampleRow:
     try:
         read = read_image_with_notes(path)
@@ -377,7 +432,7 @@ def _curate_one(
     row = store.import_image(
         read.image, name=path.stem, concept=concept, by=by, source=source, notes=read.notes
     )
-    row = prepare(store, row, models, settings, by=by)
+    row = prepare(store, row, models, settings, by=by, on_no_answer=on_no_answer)
     if auto_accept and policy_accepts(row):
         row = store.append(
             row.id, "accepted", {"how": "policy"}, by=by, expected_version=row.version
@@ -408,23 +463,42 @@ class _Outcome:
     state: str
     selected: bool
     low: bool
+    unanswered: bool
     updated_at: str
 
+    @property
+    def done(self) -> bool:
+        return not self.unanswered and self.state != "broken"
 
-def _outcome(row: SampleRow) -> _Outcome:
-    return _Outcome(row.id, row.state, is_selected(row), bool(row.low), row.updated_at)
+
+def _outcome(row: SampleRow, settings: Settings) -> _Outcome:
+    return _Outcome(
+        row.id,
+        row.state,
+        is_selected(row),
+        bool(row.low),
+        is_unanswered(row, settings),
+        row.updated_at,
+    )
 
 
-def _finished_sources(store: Store, concept: str, auto_accept: bool) -> dict[str, _Outcome]:
+def _finished_sources(
+    store: Store, concept: str, auto_accept: bool, settings: Settings
+) -> dict[str, _Outcome]:
     """Finds the samples that need no more work, by the file they came from."""
     finished: dict[str, _Outcome] = {}
     offset = 0
     while page := store.samples(concept=concept, offset=offset, limit=200):
         offset += len(page)
         for row in page:
-            to_accept = auto_accept and policy_accepts(row)
-            if row.state != "new" and not is_unfilled(row) and not to_accept:
-                finished[row.source] = _outcome(row)
+            to_do = (
+                row.state == "new"
+                or is_unfilled(row)
+                or is_unanswered(row, settings)
+                or (auto_accept and policy_accepts(row))
+            )
+            if not to_do:
+                finished[row.source] = _outcome(row, settings)
     return finished
 
 
@@ -438,16 +512,25 @@ def _unchanged(path: Path, outcome: _Outcome) -> bool:
 
 
 def _report(
-    outcomes: Sequence[_Outcome], resumed: int, failed: Sequence[str], seconds: float
+    outcomes: Sequence[_Outcome],
+    finished: int,
+    resumed: int,
+    failed: Sequence[str],
+    no_answer: str,
+    seconds: float,
 ) -> CurateReport:
     states = Counter(outcome.state for outcome in outcomes)
+    unanswered = sum(outcome.unanswered for outcome in outcomes)
     return CurateReport(
         images=len(outcomes) + len(failed),
         selected=sum(outcome.selected for outcome in outcomes),
-        waiting=states["waiting"],
+        waiting=states["waiting"] - unanswered,
+        unanswered=unanswered,
+        no_answer=no_answer,
         low=sum(outcome.selected and outcome.low for outcome in outcomes),
         broken=states["broken"],
         accepted=states["accepted"],
+        finished=finished,
         resumed=resumed,
         failed=tuple(failed),
         seconds=seconds,

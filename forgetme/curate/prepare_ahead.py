@@ -54,6 +54,7 @@ def prepare_ahead(
     job: Progress,
     *,
     preset: Preset = "tiny",
+    verifier: str | None = None,
     page: dict[str, Any] | None = None,
     ready: int = READY,
 ) -> dict[str, Any]:
@@ -65,13 +66,14 @@ def prepare_ahead(
         store: the store.
         job: hears how far it is, and says when to stop.
         preset: of the models.
+        verifier: instead of the preset's, see `load_models`.
         page: the process to work for, see `page_identity`; None = until it is stopped.
         ready: undecided samples of a concept to keep prepared.
 
     Returns:
         How many were prepared and how many failed.
     """
-    models = load_models(preset, embeddings=store.embeddings)
+    models = load_models(preset, verifier=verifier, embeddings=store.embeddings)
     done, failed, embedded = 0, set(), set()
     while not job.should_stop and _page_lives(page):
         found = store.jobs.to_prepare(ready=ready, limit=len(failed) + 1)
@@ -124,10 +126,23 @@ class Keeper:
     keeper.stop()
     """
 
-    def __init__(self, store: Store, *, preset: Preset, by: str, ready: int = READY) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        preset: Preset,
+        by: str,
+        verifier: str | None = None,
+        ready: int = READY,
+    ) -> None:
         """Takes the store and the models to prepare with; `ready` samples of each concept."""
         self._store, self._by = store, by
-        self._arguments = {"preset": preset, "page": page_identity(), "ready": ready}
+        self._arguments = {
+            "preset": preset,
+            "verifier": verifier,
+            "page": page_identity(),
+            "ready": ready,
+        }
         self._starts: list[float] = []
         self._job: str | None = None
         self._subject: str | None = None

@@ -15,7 +15,7 @@ from forgetme.record.files import read_text
 from forgetme.record.images import atomic_write
 
 if TYPE_CHECKING:
-    from forgetme.stages.verify import OpenAIVerifier
+    from forgetme.stages.chat import ChatClient
 
 MOST_BYTES = 2**24  # of a file of prompts
 LONGEST = 300  # characters; CLIP reads about 75 words of it
@@ -181,7 +181,7 @@ class WrittenPrompts:
         client: asks the server; its settings hold the spend cap.
     """
 
-    def __init__(self, path: Path, concept: str, client: OpenAIVerifier) -> None:
+    def __init__(self, path: Path, concept: str, client: ChatClient) -> None:
         """Reads what an earlier call has kept."""
         self._path, self._concept, self._client = path, plain(concept), client
         self.prompts = prompts_of_file(path) if path.is_file() else []
@@ -204,7 +204,9 @@ class WrittenPrompts:
                 f"Write {number} prompts for the concept {self._concept!r}. This is request "
                 f"{1 + len(self.prompts) // A_CALL}; the last ones were: {known}."
             )
-            fresh = self._client.ask(question, None, INSTRUCTIONS, ANSWER_FORMAT, self._read)
+            fresh = self._client.ask(
+                question, None, INSTRUCTIONS, ANSWER_FORMAT, self._read, temperature=1.0
+            )
             if not fresh:
                 raise VerifierError(
                     f"{self._client.made_by} writes nothing but what it wrote before; "

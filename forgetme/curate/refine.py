@@ -171,6 +171,7 @@ def refine_low(
     prompt: str,
     concept: str | None = None,
     preset: Literal["tiny", "full"] = "tiny",
+    verifier: str | None = None,
     form: dict[str, Any] | None = None,
     samples: Sequence[str] | None = None,
 ) -> dict[str, Any]:
@@ -182,6 +183,7 @@ def refine_low(
         prompt: the template.
         concept: only its samples; None = all.
         preset: of the models.
+        verifier: instead of the preset's, see `load_models`.
         form: fields of `FillSettings`.
         samples: only those of these ids that are low; None = all.
     """
@@ -189,7 +191,7 @@ def refine_low(
     if samples is not None:
         rows = [row for row in rows if row.id in set(samples)]
     job.step(0, len(rows), "loading the models")
-    models = load_models(preset, embeddings=store.embeddings)
+    models = load_models(preset, verifier=verifier, embeddings=store.embeddings)
 
     def say(number: int, row: SampleRow, outcome: Outcome, words: str) -> None:
         line = f"{row.name}: {WORDS[outcome]}{': ' + words if words else ''}"

@@ -130,7 +130,7 @@ class Review(MaskActs):
             "mask_sha": row.mask_sha,
             "preset": self.models.preset,
             "ranked_by": fills.made_by(self.models, "ranker"),
-            "note": "" if first_yes else self.note(row),
+            "note": "" if first_yes else self._note_after(row, proposals),
             "asked": index,
         }
         return self._append(row, "proposed", payload)
@@ -245,6 +245,15 @@ class Review(MaskActs):
                 theirs=row,
             )
         return row
+
+    def _note_after(self, row: SampleRow, proposals: list[dict[str, Any]]) -> str:
+        """The note of a sample after an answer: that there was none is true no longer."""
+        left = replace(row, proposals=proposals)
+        if pipeline.is_unanswered(row, self.settings) and not pipeline.is_unanswered(
+            left, self.settings
+        ):
+            return pipeline.NOT_CONFIRMED.format(row.concept)
+        return self.note(row)
 
     def _append(self, row: SampleRow, kind: str, payload: dict[str, Any]) -> SampleRow:
         return self.store.append(row.id, kind, payload, by=self.by, expected_version=row.version)

@@ -12,6 +12,7 @@ from time import sleep
 from typing import Any, Literal, TypeVar
 
 from forgetme.errors import ForgetmeError
+from forgetme.stages.addresses import check_proxies
 
 TRIES = 5
 MAX_WAIT_SECONDS = 60.0
@@ -93,14 +94,15 @@ class Hub:
             Whether it is private.
 
         Raises:
-            ForgetmeError: there is no token, the Hub refuses, or it is public and should be
-                private.
+            ForgetmeError: there is no token, the Hub refuses, it is public and should be private,
+                or the environment names a proxy that cannot be used.
         """
         if not self._token:
             raise ForgetmeError(
                 f"pushing needs a token of the Hub with the right to write: make one at {_TOKENS} "
                 "and set HF_TOKEN, or run `hf auth login`"
             )
+        check_proxies()
         with self._words():
             info = self._again(self._look)
             if info is None:

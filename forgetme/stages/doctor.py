@@ -15,6 +15,8 @@ from pathlib import Path
 from forgetme import __version__
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.stages import weights
+from forgetme.stages.addresses import check_proxies, check_url, shown_url
+from forgetme.stages.secret import Secret
 
 BUNDLED = Path(__file__).parents[2] / "assets" / "tiny"
 BUNDLED_FILES = {
@@ -157,8 +159,15 @@ def _published(name: str) -> Finding:
 
 
 def _key() -> Finding:
-    server = os.environ.get("OPENAI_BASE_URL", "api.openai.com")
-    if os.environ.get("OPENAI_API_KEY"):
-        return Finding("OPENAI_API_KEY", f"set, for {server}", True, False)
+    server = os.environ.get("OPENAI_BASE_URL", "").strip()
+    try:
+        check_url(server or None)
+        check_proxies()
+        key = Secret(os.environ.get("OPENAI_API_KEY"))
+    except ForgetmeError as error:
+        return Finding("OPENAI_API_KEY", "cannot be used", False, False, str(error))
+    if key:
+        place = shown_url(server) if server else "api.openai.com"
+        return Finding("OPENAI_API_KEY", f"set, for {place}", True, False)
     todo = "for the verifier of the full preset: export OPENAI_API_KEY=…"
     return Finding("OPENAI_API_KEY", "not set", False, False, todo)

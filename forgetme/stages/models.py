@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.stages import weights
+from forgetme.stages.addresses import check_proxies, check_url
+from forgetme.stages.secret import Secret
 
 if TYPE_CHECKING:
     from forgetme.stages.diffusion import Diffusion
@@ -89,6 +91,12 @@ class Models:
         """Fills a hole by a prompt, draws and redraws."""
         return self._stages["diffusion"].get()
 
+    @property
+    def named_verifier(self) -> str | None:
+        """The verifier's name, for a process that is to load the same; None = the preset's."""
+        name = self.names["verifier"]
+        return None if name == "custom" else name
+
     def problems(self) -> dict[Stage, str]:
         """Says which stages cannot be loaded and what to do, without loading any."""
         found = {stage: lazy.problem() for stage, lazy in self._stages.items()}
@@ -149,8 +157,8 @@ def load_models(
         cache=Path(cache) if cache else weights.default_cache(),
         device=device,
         embeddings=None if embeddings is None else Path(embeddings),
-        api_key=api_key or os.environ.get("OPENAI_API_KEY"),
-        base_url=base_url or os.environ.get("OPENAI_BASE_URL") or None,
+        api_key=(api_key or os.environ.get("OPENAI_API_KEY") or "").strip(),
+        base_url=(base_url or os.environ.get("OPENAI_BASE_URL") or "").strip() or None,
     )
     asked = {
         "segmenter": segmenter,
@@ -179,7 +187,7 @@ class _Place:
     cache: Path
     device: str | None
     embeddings: Path | None
-    api_key: str | None = field(repr=False)
+    api_key: str = field(repr=False)
     base_url: str | None
 
     def on(self) -> str:
@@ -303,6 +311,9 @@ def _verifier(name: str, place: _Place, stages: Mapping[Stage, _Lazy]) -> _Lazy:
                 f"the verifier {name} needs a key: set OPENAI_API_KEY (and OPENAI_BASE_URL for "
                 "another server), or choose the verifier 'clip'"
             )
+        Secret(place.api_key)
+        check_url(place.base_url)
+        check_proxies()
 
     def load_openai() -> OpenAIVerifier:
         from forgetme.stages.verify import OpenAIVerifier

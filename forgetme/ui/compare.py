@@ -142,7 +142,8 @@ def _add_start(routes: APIRouter) -> None:
     @routes.post("/api/comparisons", status_code=202)
     def start(body: New, review: Lead) -> Json:
         _check(review, body)
-        asked = body.model_dump() | {"preset": review.models.preset}
+        models = review.models
+        asked = body.model_dump() | {"preset": models.preset, "verifier": models.named_verifier}
         return view(jobs.submit(review.store, "compare", asked, by=review.by))
 
 

@@ -73,6 +73,7 @@ def router() -> APIRouter:
             "prompt": template,
             "concept": body.concept,
             "preset": review.models.preset,
+            "verifier": review.models.named_verifier,
             "form": body.model_dump(exclude={"prompt", "concept"}),
         }
         job = jobs.submit(review.store, "refine_low", arguments, review.by, only_one=True)

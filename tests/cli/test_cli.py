@@ -151,6 +151,19 @@ def test_curate_says_what_it_does_on_stderr_and_the_result_on_stdout(drawn, know
     assert "4/4 cat_" in result.stderr
 
 
+def test_curate_without_any_answer_says_why_and_exits_1(drawn, knowing, tmp_path):
+    arguments = ["curate", drawn, "--concept", "cat", "--store", tmp_path / "s"]
+    knowing.silent = True
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "0 wait for you, 4 without an answer" in result.stdout
+    assert (
+        "no answer for 4 of 4 images; the next run asks again: no answer in 20 s" in result.stderr
+    )
+    knowing.silent = False
+    assert run_json(*arguments)["selected"] == 4
+
+
 def test_curate_resumes(drawn, knowing, tmp_path):
     arguments = ["curate", drawn, "--concept", "cat", "--store", tmp_path / "s"]
     assert run_json(*arguments, "--limit", 1)["images"] == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from openai_server import KEY, OpenAIServer, error, verdict
 
 from forgetme.curate import fills, pipeline
 from forgetme.curate.review import Review
@@ -29,6 +30,7 @@ from forgetme.record.sample import FillSettings, Thresholds
 from forgetme.record.settings import Settings
 from forgetme.scenes.write import write_scenes
 from forgetme.stages.models import load_models
+from forgetme.stages.verify import AskSettings, OpenAIVerifier
 from forgetme.store import Store
 
 
@@ -321,6 +323,51 @@ def test_an_image_whose_work_fails_is_reported_and_tried_again(drawn, truth, sto
     truth.truth.mask = good
     report = curate(paths, truth, store)
     assert (report.selected, report.failed, report.resumed) == (4, (), 3)
+
+
+def test_a_verifier_that_failed_is_not_one_that_said_no(drawn, truth, store):
+    paths, key = originals(drawn), KEY
+    with OpenAIServer(lambda asked: verdict("yes")) as server:
+
+        def models(key):
+            asks = OpenAIVerifier("m", api_key=key, base_url=server.url)
+            stages = {"segmenter": truth.truth, "ranker": truth.models.ranker}
+            return load_models("tiny", **stages, verifier=asks, inpainter=truth.truth.fill)
+
+        report = pipeline.curate(paths, "cat", models("sk-old"), store)
+        assert (report.images, report.unanswered, report.waiting) == (4, 4, 0)
+        assert report.finished == 0
+        assert "key was refused (HTTP 401)" in report.no_answer
+        assert "key was refused" in Review(store, models(key)).note(store.samples()[0])
+        events = len(store.events())
+        again = pipeline.curate(paths, "cat", models("sk-old"), store)
+        assert (again.unanswered, len(store.events())) == (4, events)  # nothing new: nothing kept
+        calls = truth.truth.calls
+        report = pipeline.curate(paths, "cat", models(key), store)
+        assert (report.selected, report.unanswered, report.no_answer) == (4, 0, "")
+        assert (report.finished, report.resumed) == (4, 0)
+        assert truth.truth.calls == calls  # the masks were there
+        server.answer = lambda asked: error(401)
+        assert pipeline.curate(paths, "cat", models(key), store).resumed == 4
+
+
+def test_answers_before_a_failure_are_kept_and_a_no_is_final(drawn, truth, store):
+    paths = originals(drawn)[:1]
+    with OpenAIServer(lambda asked: verdict("no")) as server:
+        asks = OpenAIVerifier(
+            "m", api_key=KEY, base_url=server.url, settings=AskSettings(max_calls=2)
+        )
+        models = load_models(
+            "tiny", segmenter=truth.truth, ranker=truth.models.ranker, verifier=asks
+        )
+        report = pipeline.curate(paths, "cat", models, store)
+        assert (report.unanswered, len(server.asked)) == (1, 2)
+        assert "spend cap" in report.no_answer
+        asks.settings = AskSettings()
+        report = pipeline.curate(paths, "cat", models, store)
+        assert (report.unanswered, report.waiting, len(server.asked)) == (0, 1, 3)
+        assert pipeline.curate(paths, "cat", models, store).resumed == 1
+        assert len(server.asked) == 3
 
 
 def test_a_missing_model_stops_the_batch_at_once(drawn, store, tmp_path):

@@ -353,6 +353,16 @@ def test_asking_keeps_a_mask_edited_by_hand(review, ids, cat):
     assert review.points(row) == [[*cat[1], 1]]
 
 
+def test_a_no_to_every_question_ends_the_note_that_there_was_no_answer(review, ids, truth):
+    truth.truth.silent = True
+    row = review.prepare(ids[0])
+    truth.truth.silent, truth.truth.says = False, False
+    for index in range(len(row.proposals)):
+        assert "did not answer" in review.note(row)
+        row = review.ask_verifier(ids[0], index)
+    assert "No mask was confirmed" in review.note(row)
+
+
 def test_a_yes_is_chosen_where_there_was_no_mask(review, ids, truth):
     truth.truth.silent = True
     row = review.prepare(ids[0])
