@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +32,16 @@ if TYPE_CHECKING:
 
 
 DEFAULTS = Settings()
+_JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
+_WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": ("WEBP", {"lossless": True}),
+    ".tif": ("TIFF", {}),
+    ".tiff": ("TIFF", {}),
+    ".bmp": ("BMP", {}),
+}
 
 
 @app.command()
@@ -71,20 +83,36 @@ def score(
 def merge(
     store: StoreOption,
     sample: Annotated[str, typer.Argument(help="Id or name of a sample.", metavar="SAMPLE")],
-    out: Annotated[Path, typer.Argument(help="PNG file to write.", metavar="OUT.png")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help=f"File to write; its ending says how: {', '.join(_WRITERS)}.", metavar="OUT.png"
+        ),
+    ],
     background: Annotated[
         Path | None, typer.Option(help="Another image. [default: the sample's own background]")
     ] = None,
     method: Annotated[Literal["feather", "poisson"], typer.Option(help="Of the edges.")] = (
         "feather"
     ),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = (
+        False
+    ),
     blobs: BlobsOption = None,
 ) -> None:
     """Place a sample's foreground over a background: the side story, forgetting undone."""
-    from forgetme.record.images import atomic_write, png_bytes, read_image
+    from forgetme.record.images import atomic_write, read_image
     from forgetme.record.merge import merge as merge_layers
     from forgetme.record.sample import Layers
 
+    if out.suffix.lower() not in _WRITERS:
+        raise ForgetmeError(
+            f"{out}: the ending must be one of {', '.join(_WRITERS)}, got {out.suffix or 'none'!r}"
+        )
+    if out.is_dir() or not out.parent.is_dir():
+        raise ForgetmeError(f"{out} is no file in a folder that is there; name another")
+    if os.path.lexists(out) and not force:
+        raise ForgetmeError(f"{out} is there already; name another file, or add --force")
     with open_store(store, blobs, existing=True) as opened:
         row = _find(opened, sample)
         if row.mask_sha is None:
@@ -97,8 +125,17 @@ def merge(
             raise ForgetmeError(f"{row.name} has no background yet; curate it or give --background")
         image, on = opened.get_image(row.image_sha), opened.get_mask(row.mask_sha)
     merged = merge_layers(Layers.cut(image, image, on).foreground, behind, on, method=method)
-    atomic_write(out, png_bytes(merged))
+    atomic_write(out, _encoded(merged, out.suffix.lower()))
     say(str(out))
+
+
+def _encoded(picture: Any, suffix: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    form, options = _WRITERS[suffix]
+    Image.fromarray(picture).save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def _find(store: Store, name: str) -> SampleRow:

@@ -107,6 +107,7 @@ def card(
         **_head(repo, len(records), sizes),
         **{key: kept[key] for key in kept if key not in _OURS},
     }
+    _keep_configs(data, kept)
     data["license"] = license or kept.get("license") or UNKNOWN_LICENSE
     data["tags"] = list(dict.fromkeys([*_TAGS, *(kept.get("tags") or [])]))
     body = _around(text, _body(repo, records, stats, sizes, data["license"]))
@@ -141,6 +142,29 @@ def _head(repo: str, count: int, sizes: dict[str, Shards]) -> dict[str, Any]:
             "dataset_size": sum(one.row_bytes for one in sizes.values()),
         },
     }
+
+
+def _keep_configs(data: dict[str, Any], kept: dict[str, Any]) -> None:
+    """Takes over what somebody else declared: other configs, and more of the one that is ours."""
+    ours = data["configs"][0]
+    for config in _dicts(kept.get("configs")):
+        if config.get("config_name", "default") != "default":
+            data["configs"].append(config)
+            continue
+        files = [one for one in _dicts(config.get("data_files")) if one.get("split") not in SPLITS]
+        data["configs"][0] = {**config, **ours, "data_files": [*ours["data_files"], *files]}
+    before = kept.get("dataset_info")
+    infos = [
+        info
+        for info in _dicts([before] if isinstance(before, dict) else before)
+        if info.get("config_name", "default") != "default"
+    ]
+    if infos:
+        data["dataset_info"] = [{"config_name": "default", **data["dataset_info"]}, *infos]
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _around(before: str, body: str) -> str:

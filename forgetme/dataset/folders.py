@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -37,7 +38,8 @@ def write(quadruples: Iterable[Quadruple], folder: Path, *, shard_bytes: int) ->
 
 def load_line(folder: Path) -> str:
     """Returns the line of Python that loads it, whatever the stems are."""
-    return f'datasets.load_dataset("imagefolder", data_files={str(folder / "metadata.jsonl")!r})'
+    index = glob.escape(str(folder / "metadata.jsonl"))  # `datasets` reads a pattern
+    return f'datasets.load_dataset("imagefolder", data_files={index!r})'
 
 
 def read(src: Path) -> Listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -60,9 +61,10 @@ def load_line(folder: Path) -> str:
 
 
 def data_files(folder: Path, suffix: str) -> dict[str, list[str]]:
-    """Returns the shards of each split, as `load_dataset` takes them."""
+    """Returns the shards of each split as `load_dataset` takes them: as patterns."""
     shards = {split: sorted((folder / "data").glob(f"{split}-*.{suffix}")) for split in SPLITS}
-    return {split: [str(path) for path in paths] for split, paths in shards.items() if paths}
+    shards = {split: [glob.escape(str(path)) for path in paths] for split, paths in shards.items()}
+    return {split: paths for split, paths in shards.items() if paths}
 
 
 class _Split:

@@ -424,6 +424,34 @@ def test_merge_places_the_object_over_another_background(curated, drawn, tmp_pat
     assert (merged[mask] != 200).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "form"), [("m.jpg", "JPEG"), ("m.JPEG", "JPEG"), ("m.webp", "WEBP"), ("m.png", "PNG")]
+)
+def test_merge_writes_what_the_ending_says_and_over_nothing(curated, drawn, tmp_path, name, form):
+    sample, out = min((drawn / "original").iterdir()).stem, tmp_path / name
+    out.write_bytes(b"mine")
+    result = run("merge", "--store", curated, sample, out)
+    assert (result.exit_code, out.read_bytes()) == (1, b"mine")
+    assert "is there already" in result.stderr
+    assert run("merge", "--store", curated, sample, out, "--force").exit_code == 0
+    with Image.open(out) as image:
+        assert image.format == form
+    exact = read_image(drawn / "original" / f"{sample}.png").astype(int)
+    assert np.median(np.abs(read_image(out) - exact)) <= (2 if form == "JPEG" else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("m.heic", "ending must be"), ("m", "got 'none'"), ("no/m.png", "no file")]
+)
+def test_merge_refuses_what_it_cannot_write(curated, drawn, tmp_path, name, words):
+    result = run(
+        "merge", "--store", curated, min((drawn / "original").iterdir()).stem, tmp_path / name
+    )
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
 def test_merge_of_a_sample_that_is_not_there_says_so(curated, tmp_path):
     result = run("merge", "--store", curated, "nobody", tmp_path / "m.png")
     assert result.exit_code == 1

@@ -88,16 +88,22 @@ def test_export_is_loaded_by_the_datasets_library(store, tmp_path, monkeypatch, 
     assert loaded["entangled_d"][:] == [0.5, 0.5]
 
 
-def test_export_load_line_works_where_a_stem_looks_like_a_split(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["folders", "parquet", "webdataset"])
+def test_export_load_line_works_where_names_are_patterns_or_splits(
+    store, tmp_path, monkeypatch, form
+):
     """`datasets` reads "train_7.png" as the split train when it is given a folder."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    accept(store, add(store, 1, name="COCO_val2014_7"))
-    report = export(store, tmp_path / "out")
-    loaded = eval(report.load, {"datasets": datasets})["train"]
-    assert set(LAYERS) < set(loaded.column_names)
+    for seed, name in enumerate(("COCO_val2014_7", "cat_test_01", "train")):
+        accept(store, add(store, seed, name=name))
+    report = export(store, tmp_path / "my [cats] * and ?", form)
+    loaded = eval(report.load, {"datasets": datasets})
+    assert sum(split.num_rows for split in loaded.values()) == 3
+    layers = {f"{layer}.png" for layer in LAYERS} if form == "webdataset" else set(LAYERS)
+    assert all(layers < set(split.column_names) for split in loaded.values())
 
 
 def test_export_says_what_made_each_quadruple(store, tmp_path):

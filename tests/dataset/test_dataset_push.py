@@ -152,6 +152,31 @@ def test_the_card_says_what_the_hub_and_people_want_to_know(filled_store, server
     assert f'load_dataset("{REPO}")' in card
 
 
+def test_a_users_own_configs_stay(filled_store, server):
+    send(filled_store, server)
+    readme = server.repos[REPO].head.files["README.md"].data.decode()
+    text = readme.partition("---\n")[2].partition("---\n")[2]
+    data = head(readme)
+    data["configs"][0]["default"] = True
+    data["configs"][0]["data_files"].append({"split": "extra", "path": "extra/*"})
+    mine = {"config_name": "masks", "data_files": [{"split": "train", "path": "masks/*"}]}
+    data["configs"].append(mine)
+    info = {"config_name": "masks", "features": [{"name": "mask", "dtype": "image"}]}
+    ours = data["dataset_info"]
+    data["dataset_info"] = [{"config_name": "default", **ours}, info]
+    readme = f"---\n{yaml.safe_dump(data)}---\n{text}"
+    server.write(REPO, "mine", {"README.md": readme.encode()})
+    for _ in range(2):  # again and again
+        data = head(send(filled_store, server).card)
+        default, other = data["configs"]
+        assert other == mine
+        assert default["default"] is True
+        splits = [one["split"] for one in default["data_files"]]
+        assert splits[-1] == "extra"
+        assert len(splits) == len(set(splits)) > 1
+        assert data["dataset_info"] == [{"config_name": "default", **ours}, info]
+
+
 def test_a_licence_that_the_hub_does_not_know_is_told_in_its_words(filled_store, server, waits):
     with pytest.raises(ForgetmeError, match='refuses what was sent.*"license" must be one of'):
         send(filled_store, server, license="none-such")
