@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forgetme.curate import clicks
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.record import masks, strokes
 from forgetme.record.decoded import Decoded
-from forgetme.record.sample import Proposal
 from forgetme.store import SampleRow, Store
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 200  # clicks on one mask
 FAR_PX = 1_000_000  # what lies this far out is no place on any image
-MEND_IOU = 0.5  # an answer that keeps less of the mask than this did not mend it
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,9 @@ class _Past:
         if how in ("undo", "redo"):
             return replace(past, at=past.at + (1 if how == "redo" else -1))
         step, now = _step(payload), past.steps[past.at]
-        if step.mask_sha == now.mask_sha and step.index == now.index:
-            return past  # a question to the verifier that left the mask as it was
+        same = step.mask_sha == now.mask_sha and step.index == now.index
+        if same and (kind == "proposed" or step.points == now.points):
+            return past  # such as a question to the verifier that left the mask as it was
         return replace(past, steps=(*past.steps[: past.at + 1], step), at=past.at + 1)
 
 
@@ -112,7 +112,7 @@ class MaskActs:
         *,
         seen: int | None = None,
     ) -> SampleRow:
-        """Predicts the mask again from all points: event `mask_edited`; does not fill.
+        """Mends the mask at the last of all its points: event `mask_edited`; does not fill.
 
         Args:
             sample_id: The sample.
@@ -197,7 +197,7 @@ class MaskActs:
                 f"{abs(px)} px is too much: the mask would be "
                 f"{'the whole image' if mask.any() else 'empty'}; take fewer"
             )
-        return self._edit(row, mask, "grow" if px >= 0 else "shrink", points=self.points(row))
+        return self._drawn(row, mask, "grow" if px >= 0 else "shrink")
 
     def fill_holes(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
         """Fills the holes inside the mask: event `mask_edited`, unless there are none."""
@@ -276,21 +276,20 @@ class MaskActs:
     ) -> np.ndarray | None:
         """The mask that points ask for; `known` is the one that they mend.
 
-        An answer that ignores the last point or gives up the mask did not mend it. Then what lies
-        under that point alone is added or taken away.
+        Where the answer to all of them does not heed the last one, what lies under that one alone
+        is added or taken away.
         """
         found = self.models.segmenter.click(image, xy, labels, mask=known)
-        answer = found[0].mask if found else None
         if known is None or not known.any():
-            return answer
+            return found[0].mask if found else None
+        answers = [one.mask for one in found[:1]]
         x, y = xy[-1].astype(int)
-        heeded = answer is not None and answer[y, x] == bool(labels[-1])
-        if heeded and masks.iou(answer, known) >= MEND_IOU:
-            return answer
-        part = _part(self.models.segmenter.click(image, xy[-1:], np.ones(1, int)), (x, y), known)
-        if part is None:
-            return answer
-        return known | part if labels[-1] else known & ~part
+        if not answers or answers[0][y, x] != bool(labels[-1]):
+            alone = self.models.segmenter.click(image, xy[-1:], np.ones(1, int))
+            under = [one.mask for one in alone if one.mask[y, x]]
+            parts = sorted(under, key=lambda one: one.sum() >= known.sum())  # smaller ones first
+            answers += parts if labels[-1] else [~one for one in parts]
+        return clicks.mended(known, answers, xy, labels)
 
     def _canvas(self, row: SampleRow, adds: bool) -> np.ndarray:
         """The mask to draw on; an empty one where there is none yet."""
@@ -301,7 +300,10 @@ class MaskActs:
         return np.zeros((row.height, row.width), bool) if mask is None else mask
 
     def _drawn(self, row: SampleRow, mask: np.ndarray, how: str) -> SampleRow:
-        """Keeps a drawn mask; no event where nothing changed, and no mask where it is empty."""
+        """Keeps a drawn mask; no event where nothing changed, and no mask where it is empty.
+
+        Points that it does not contradict still hold, and go to the segmenter with the next one.
+        """
         before = self.mask(row)
         if np.array_equal(mask, np.zeros_like(mask) if before is None else before):
             return row
@@ -312,7 +314,8 @@ class MaskActs:
             )
         if not mask.any():
             return self._append(row, "mask_edited", {"mask_sha": None, "how": how, "points": []})
-        return self._edit(row, mask, how)
+        held = [one for one in self.points(row) if mask[int(one[1]), int(one[0])] == one[2]]
+        return self._edit(row, mask, how, points=held)
 
     def _edit(
         self,
@@ -355,14 +358,6 @@ def _step(payload: dict[str, Any]) -> MaskStep:
     index = payload.get("index", payload.get("chosen"))
     points = tuple((x, y, int(label)) for x, y, label in payload.get("points", ()))
     return MaskStep(index, payload.get("mask_sha"), points)
-
-
-def _part(found: Sequence[Proposal], at: tuple[int, int], known: np.ndarray) -> np.ndarray | None:
-    """The likeliest mask under a point; those smaller than the mask that they mend come first."""
-    x, y = at
-    limit = np.count_nonzero(known)
-    parts = [one.mask for one in found if one.mask[y, x]]
-    return min(parts, key=lambda part: np.count_nonzero(part) >= limit, default=None)
 
 
 def _checked_points(points: Sequence[Sequence[float]], image: np.ndarray) -> np.ndarray:

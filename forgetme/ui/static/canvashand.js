@@ -120,7 +120,7 @@ export class Hand {
   }
 
   #with(one) {
-    return { points: [], drawn: [...this.#now().drawn, one] };
+    return { drawn: [...this.#now().drawn, one] };
   }
 
   #nothingToErase() {
