@@ -45,6 +45,7 @@ function actsOf(page) {
     original: { run: () => stage.bare(true), stop: () => stage.bare(false) },
     pan: { run: () => stage.pan(true), stop: () => stage.pan(false) },
     zoom: { run: () => toolbar.zoom() },
+    outlines: { run: () => toolbar.toggleAll() },
     tint: { run: () => toolbar.toggleTint() },
     colour: { run: () => toolbar.nextColour() },
   };

@@ -35,6 +35,7 @@ export class CanvasBar {
     });
     hint(this.zoomed, "Fit the picture, or 100 %", "zoom");
     this.tint = this.#tool("tint", "Tint the object", "tint", () => this.toggleTint());
+    this.all = this.#tool("outlines", "Outline all proposals", "outlines", () => this.toggleAll());
     this.colour = this.#tool("colour", "Another colour", "colour", () => this.nextColour());
     this.colour.replaceChildren(h("span", { class: "fm-swatch" }));
     this.bare = this.#tool("eye", "Hold to see the original only", "original", () => {});
@@ -46,13 +47,14 @@ export class CanvasBar {
       h("div", { class: "fm-set" }, this.points, this.brush, this.tip),
       h("span", { class: "fm-spring" }),
       h("div", { class: "fm-set" },
-        this.tint, this.colour, this.bare,
+        this.all, this.tint, this.colour, this.bare,
         this.#plain("less", "Zoom out", () => stage.zoomBy(1 / ZOOM_STEP)),
         this.zoomed,
         this.#plain("add", "Zoom in", () => stage.zoomBy(ZOOM_STEP))),
     );
     stage.onView = () => this.#showZoom();
     attr(this.tint, "aria-pressed", stage.tint);
+    attr(this.all, "aria-pressed", stage.kept.all);
     this.#paintSwatch();
     this.choose(1);
     this.show();
@@ -87,6 +89,12 @@ export class CanvasBar {
     stage.kept.tint = !stage.tint;
     stage.setTint(stage.kept.tint);
     attr(this.tint, "aria-pressed", stage.tint);
+  }
+
+  toggleAll() {
+    const { stage } = this;
+    stage.setAll(!stage.kept.all);
+    attr(this.all, "aria-pressed", stage.kept.all);
   }
 
   nextColour() {

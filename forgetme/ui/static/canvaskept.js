@@ -1,7 +1,7 @@
 // What a curator set on the canvas, kept in this browser: tool, brush, tint and its colour.
 
 const PLACE = "forgetme.canvas";
-const USUAL = { tool: "pick", brush: 0.02, tint: true, colour: "blue" };
+const USUAL = { tool: "pick", brush: 0.02, tint: true, all: false, colour: "blue" };
 
 function read() {
   try {

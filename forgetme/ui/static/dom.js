@@ -43,11 +43,16 @@ export function attr(element, name, value) {
 /**
  * Makes the children of `box` match `items`, reusing elements by key.
  * `make(item)` builds an element once; `update(element, item, index)` fills it every time.
+ * Items may share a key: the second of them gets an element of its own.
  */
 export function keyed(box, items, keyOf, make, update) {
   const old = new Map([...box.children].map((child) => [child.dataset.key, child]));
+  const times = new Map();
   items.forEach((item, index) => {
-    const key = String(keyOf(item));
+    const wanted = String(keyOf(item));
+    const before = times.get(wanted) ?? 0;
+    times.set(wanted, before + 1);
+    const key = before ? `${wanted} #${before + 1}` : wanted;
     let element = old.get(key);
     if (element) old.delete(key);
     else {

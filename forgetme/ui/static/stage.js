@@ -156,7 +156,8 @@ export class Stage {
   #draw() {
     if (!this.sample?.image_sha) return;
     const drawn = [...(this.sample.drawn ?? []), ...(this.live ? [this.live] : [])];
-    const offered = this.tool === this.tools.pick ? this.#proposals().map((one) => one.outline) : [];
+    const offered = this.kept.all && this.tool === this.tools.pick
+      ? this.#proposals().map((one) => one.outline) : [];
     const proposals = offered.filter(Boolean);
     const { x, y, width, height } = this.view.window;
     attr(this.svg, "viewBox", `${x} ${y} ${width} ${height}`);
@@ -298,6 +299,12 @@ export class Stage {
   setTint(on) {
     this.tint = on;
     this.element.classList.toggle("fm-no-tint", !on);
+  }
+
+  /** Whether all proposals are outlined, or only the chosen one and the one under the pointer. */
+  setAll(on) {
+    this.kept.all = on;
+    this.redraw();
   }
 
   nextColour() {

@@ -113,6 +113,10 @@ export class Toolbar {
     this.bar.toggleTint();
   }
 
+  toggleAll() {
+    this.bar.toggleAll();
+  }
+
   nextColour() {
     this.bar.nextColour();
   }
