@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from forgetme import __version__
 from forgetme.errors import DiskFullError, ForgetmeError
+from forgetme.record.unfinished import clear, held, making
 
 MARKER = ".forgetme-export.json"  # lists the files of an export; only these are ever replaced
 
@@ -26,8 +27,11 @@ def is_export(out: Path) -> bool:
     Raises:
         ForgetmeError: something else is there.
     """
-    _finish_swap(out)
-    return bool(_earlier_files(out))
+    if not out.parent.is_dir():
+        return False
+    with held(out.parent):
+        _finish_swap(out)
+        return bool(_earlier_files(out))
 
 
 @contextmanager
@@ -35,7 +39,8 @@ def replacing(out: Path, form: str) -> Iterator[Path]:
     """Gives a new folder beside `out` to write into, which takes its name when the block ends.
 
     Files at `out` that are not of an earlier export are carried over untouched. After an error
-    what was at `out` is still there.
+    what was at `out` is still there. Several may write at once: the last one to end stays. What a
+    killed one left half-made is removed by the next.
 
     Args:
         out: absolute path of a new or empty folder, or of an earlier export.
@@ -45,20 +50,20 @@ def replacing(out: Path, form: str) -> Iterator[Path]:
         ForgetmeError: `out` holds something that is no export, or a file that this export needs.
         DiskFullError: no space left.
     """
-    _finish_swap(out)
-    earlier = _earlier_files(out)
+    was_there = is_export(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:80]}.", suffix=".new"))
-        try:
-            new.chmod(0o755)  # mkdtemp makes it private
+        start = f".{out.name[:80]}."
+        clear(out.parent, start)
+        with making(out.parent, start) as new:
+            new.chmod(0o755)  # it is made private
             yield new
             _mark(new, form)
-            _carry_over(out, new, earlier)
             _sync(new)
-            _swap(out, new)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+            with held(out.parent):  # others swap too
+                _finish_swap(out)
+                _carry_over(out, new, _earlier_files(out, else_all=not was_there))
+                _swap(out, new)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
@@ -74,8 +79,12 @@ def _mark(new: Path, form: str) -> None:
     (new / MARKER).write_text(json.dumps(marker), encoding="utf-8")
 
 
-def _earlier_files(out: Path) -> set[str]:
+def _earlier_files(out: Path, *, else_all: bool = False) -> set[str]:
     """Returns the files of the earlier export at `out`, none where nothing is there.
+
+    Args:
+        out: the folder.
+        else_all: whether a folder without a marker is somebody's who came later, and carried over.
 
     Raises:
         ForgetmeError: something else is there.
@@ -85,6 +94,8 @@ def _earlier_files(out: Path) -> set[str]:
     try:
         return {MARKER, *json.loads((out / MARKER).read_text(encoding="utf-8"))["files"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if else_all and out.is_dir() and not (out / MARKER).exists():
+            return set()
         raise ForgetmeError(
             f"{out} holds something that is not an export of ForgetMe, so it is left alone; "
             "name a new or empty folder"
@@ -142,15 +153,28 @@ def _finish_swap(out: Path) -> None:
     if not out.exists():
         previous.rename(out)
         return
-    earlier = _earlier_files(previous)
+    earlier, ours = _earlier_files(previous, else_all=True), _earlier_files(out)
     for file in _files(previous):
-        if file.as_posix() in earlier or os.path.lexists(out / file):
-            (previous / file).unlink()
+        old, there = previous / file, out / file
+        if file.as_posix() in earlier or _is_same(old, there):
+            old.unlink()
+        elif file.as_posix() not in ours:  # written by somebody while the folders were swapped
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(old, there)
     for folder, _, _ in os.walk(previous, topdown=False):
         if not any(os.scandir(folder)):
             os.rmdir(folder)
     if previous.exists():
         log.warning("%s holds files that no export wrote; they are kept", previous)
+
+
+def _is_same(old: Path, there: Path) -> bool:
+    """Tells whether a file was carried over and nobody has written it since."""
+    if not os.path.lexists(there):
+        return False
+    if old.is_symlink() or there.is_symlink():
+        return old.is_symlink() and there.is_symlink() and old.readlink() == there.readlink()
+    return old.samefile(there) or filecmp.cmp(old, there, shallow=False)
 
 
 def _previous(out: Path) -> Path:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import stat
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -23,6 +22,7 @@ from typing import IO
 from forgetme.dataset.kept import imports_folder
 from forgetme.dataset.tars import entries
 from forgetme.errors import DiskFullError, ForgetmeError
+from forgetme.record.unfinished import held, making
 from forgetme.store import Store
 from forgetme.store.names import safe_stem
 
@@ -67,7 +67,13 @@ def incoming(store: Store) -> Iterator[tuple[Path, IO[bytes]]]:
     """Gives an empty file beside the imports to receive an upload; it is gone afterwards."""
     folder = imports_folder(store)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".upload") as file:
+    with ExitStack() as stack:
+        with held(folder):
+            named = tempfile.NamedTemporaryFile(  # noqa: SIM115 (the stack closes it)
+                dir=folder, prefix=".", suffix=".upload"
+            )
+            file = stack.enter_context(named)
+            stack.enter_context(held(Path(file.name)))
         yield Path(file.name), file
 
 
@@ -85,22 +91,20 @@ def unpack(store: Store, name: str, archive: Path, limits: Limits = LIMITS) -> s
         DiskFullError: no space left; nothing of it stays.
     """
     kind, folder = kind_of(name), imports_folder(store)
-    new = Path(tempfile.mkdtemp(dir=folder, prefix=".", suffix=".new"))
     try:
         allowed = max(limits.always, limits.times * archive.stat().st_size)
-        writer = _Writer(new, limits.files, min(limits.bytes, allowed))
-        _READERS[kind](archive, name, writer)
-        if not writer.files:
-            raise ForgetmeError(f"{name} holds no file; pack the dataset's folder again")
-        return _place(folder, _root(new), name)
+        with making(folder) as new:
+            writer = _Writer(new, limits.files, min(limits.bytes, allowed))
+            _READERS[kind](archive, name, writer)
+            if not writer.files:
+                raise ForgetmeError(f"{name} holds no file; pack the dataset's folder again")
+            return _place(folder, _root(new), name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as no:
         raise ForgetmeError(f"{name} cannot be unpacked ({no}); pack it again") from no
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(f"no room left to unpack {name}; free some disk space") from error
         raise ForgetmeError(f"{name} cannot be unpacked ({error}); pack it again") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 class _Writer:

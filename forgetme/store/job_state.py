@@ -17,7 +17,8 @@ ENDED: tuple[State, ...] = ("done", "stopped", "failed", "died")
 SILENT_SECONDS = 60.0  # a process that cannot be looked at is dead after this silence
 DIED = (
     "The process ended without a word: it was killed, the machine was restarted, or memory ran "
-    "out. What it had finished is saved; its last lines say how far it was. Start it again."
+    "out. What it had finished is saved; its last lines say how far it was. "
+    "Start it again: it goes on or begins anew, and removes what this one left half-made."
 )
 
 

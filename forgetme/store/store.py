@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, select
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.sample import STATES
+from forgetme.record.unfinished import clear, left_behind
 from forgetme.store import audit, log, table1
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database, url_of
@@ -89,6 +90,11 @@ class Store:
     def embeddings(self) -> Path:
         """The folder for what a segmenter computed once for each image; it can be thrown away."""
         return self.folder / "cache" / "embeddings"
+
+    @property
+    def _made_in(self) -> tuple[Path, Path]:
+        """Folders beside the images in which exports and uploads are made."""
+        return self.folder / "exports", self.folder / "imports"
 
     def close(self) -> None:
         """Closes all connections; everything acknowledged is on disk already."""
@@ -396,7 +402,12 @@ class Store:
         Returns:
             One sentence for each problem; empty when all is well.
         """
-        return audit.check(self._database, self._blobs)
+        problems = audit.check(self._database, self._blobs)
+        half = [path for folder in self._made_in for path in left_behind(folder)]
+        return problems + [
+            f"{path} is what a killed export or upload left half-made; `store rebuild` removes it"
+            for path in half
+        ]
 
     def rebuild(self) -> int:
         """Derives all rows from the events again and returns their number.
@@ -404,6 +415,8 @@ class Store:
         Files that killed writers left unfinished are removed, too.
         """
         self._blobs.clear()
+        for folder in self._made_in:
+            clear(folder)
         return audit.rebuild(self._database)
 
     def backup(self, path: str | Path) -> Path:

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -342,6 +344,87 @@ def test_export_restores_the_earlier_one_when_the_swap_fails(
         export(store, out)
     monkeypatch.undo()
     assert content(out) == before
+
+
+KILLED = """
+import os, sys
+from forgetme.dataset import export
+from forgetme.store import Store
+with Store(sys.argv[1]) as store:
+    export(store, sys.argv[2], on_progress=lambda *_: os.kill(os.getpid(), 9))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs locks that end with their process")
+def test_what_a_killed_export_leaves_is_named_and_removed(store, tmp_path):
+    accept(store, add(store, 1))
+    accept(store, add(store, 2))
+    kept = store.folder / "exports" / "cats"
+    for out in (kept, tmp_path / "out"):
+        subprocess.run([sys.executable, "-c", KILLED, tmp_path / "store", out], check=False)
+        (half,) = out.parent.glob(f".{out.name}.*.new")
+    checked = []
+    export(store, kept.with_name("dogs"), on_progress=lambda *_: checked.append(store.check()))
+    for problems in (*checked, store.check()):  # a living export's folder is none of them
+        (problem,) = problems
+        assert "`store rebuild` removes it" in problem
+        assert ".cats." in problem
+    assert store.rebuild() == 2
+    assert store.check() == []
+    export(store, tmp_path / "out")  # beside other folders the next export clears up
+    assert not half.exists()
+
+
+def test_exports_to_one_folder_at_once_end_in_one_whole_one_and_strangers_files_stay(
+    store, tmp_path
+):
+    accept(store, add(store, 1))
+    out = tmp_path / "out"
+
+    def meanwhile(*_):
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+        (out / "late.txt").write_text("later")
+
+    report = export(store, out, on_progress=meanwhile)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "late.txt").read_text() == "later"
+    assert len(lines(report.folder)) == 1
+
+    def others(*_):
+        export(store, out, "parquet")
+        (out / "notes.txt").write_text("mine, changed")
+        (out / "mask").mkdir()
+        (out / "mask" / "my.png").write_text("mine too")
+
+    export(store, out, on_progress=others)
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    layers = {f"{layer}/beach_1.png" for layer in LAYERS}
+    strangers = {"notes.txt", "late.txt", "mask/my.png"}
+    assert files == layers | strangers | {"metadata.jsonl", ".forgetme-export.json"}
+    assert (out / "notes.txt").read_text() == "mine, changed"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"out", "store"}
+
+
+def test_a_file_written_while_the_folders_are_swapped_is_not_lost(store, tmp_path, monkeypatch):
+    accept(store, add(store, 1))
+    out = export(store, tmp_path / "out").folder
+    (out / "notes.txt").write_text("mine")
+    rename = Path.rename
+
+    def late(self, target):
+        if target == tmp_path / ".out.previous":  # after the strangers' files were carried over
+            (out / "late.txt").write_text("late")
+            (out / "notes.txt").unlink()
+            (out / "notes.txt").write_text("changed")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    export(store, out)
+    assert (out / "late.txt").read_text() == "late"
+    assert (out / "notes.txt").read_text() == "changed"
+    assert len(lines(out)) == 1
 
 
 def test_export_tells_its_progress(store, tmp_path):
