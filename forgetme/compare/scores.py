@@ -83,13 +83,12 @@ class Eyes:
 
     @classmethod
     def of(cls, ranker: Any, concept: str, **inception: Any) -> Eyes:
-        """Takes the ranker's eyes; its vocabulary, or the known things, are the labels."""
+        """Takes the ranker's eyes; its rivals for the concept, or the known things, are the labels."""
         words = word_for(concept, ranker.vocabulary)
-        known = ranker.vocabulary or (*CONCEPTS, *BACKGROUNDS)
-        others = [one for one in known if not is_kind_of(words, one)]
+        things = [one for one in (*CONCEPTS, *BACKGROUNDS) if not is_kind_of(words, one)]
+        labels = ranker.labels(words) if ranker.vocabulary else [words, *things]
         return cls(
-            ranker.embed_images, ranker.probabilities, words, (words, *others),
-            ranker.made_by, **inception,
+            ranker.embed_images, ranker.probabilities, words, tuple(labels), ranker.made_by, **inception,
         )  # fmt: skip
 
     @cached_property

@@ -165,6 +165,8 @@ def look(made: Fill, mask: np.ndarray, concept: str, models: Models) -> CameBack
         verdict = models.verifier(made.image, region, concept)
     except (VerifierError, MissingModelError) as error:
         return CameBack(chance, label, None, chance >= BACK_AT, str(error))
+    if not verdict.checked:
+        return CameBack(chance, label, None, False, verdict.reason)
     said: Literal["yes", "no"] = "yes" if verdict.yes else "no"
     return CameBack(chance, label, said, said == "yes" or chance >= BACK_AT, verdict.reason)
 

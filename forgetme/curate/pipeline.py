@@ -133,6 +133,10 @@ def _verified(
             ranked[index] = replace(candidate, verdict=verdict)
         if verdict.yes:
             return Proposed(tuple(ranked), index)
+        if not verdict.checked:
+            said = f"{verdict.reason[0].upper()}{verdict.reason[1:]}"
+            note = f"{said}. Choose a mask, or click the {concept}."
+            return Proposed(tuple(ranked), None, note)
     return Proposed(tuple(ranked), None, NOT_CONFIRMED.format(concept))
 
 

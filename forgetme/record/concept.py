@@ -68,7 +68,7 @@ def same(one: str, other: str) -> bool:
         >>> [same("cat", other) for other in ("Cat", "<cats>", "kitten", "Persian cat")]
         [True, True, True, False]
     """
-    return not _senses(plain(one).casefold()).isdisjoint(_senses(plain(other).casefold()))
+    return not senses(plain(one).casefold()).isdisjoint(senses(plain(other).casefold()))
 
 
 def is_kind_of(concept: str, other: str) -> bool:
@@ -99,8 +99,8 @@ def word_for(concept: str, vocabulary: Sequence[str]) -> str:
     return found[0] if found else plain(concept)
 
 
-def _senses(words: str) -> set[str]:
-    """A name in lower case, as it may be meant: singular or plural, or by its everyday name."""
+def senses(words: str) -> set[str]:
+    """What a name in lower case may be meant as: singular or plural, or by its everyday name."""
     rest, _, last = words.rpartition(" ")
     ones = {last, *(one for one, many in _PLURALS.items() if many == last)}
     if len(last) > 3 and last.endswith("s") and not last.endswith("ss"):

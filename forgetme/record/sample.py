@@ -26,6 +26,9 @@ WARNING_WORDS = {
 }
 
 
+NOT_CHECKED = "not checked"  # how the reason of a verdict on an unknown word starts
+
+
 @dataclass(frozen=True, eq=False)
 class Proposal:
     """One candidate mask of an image, as a segmenter gives it.
@@ -52,7 +55,8 @@ class Verdict:
     Attributes:
         yes: whether the verifier said yes.
         confidence: in [0, 1], of the given answer.
-        reason: one sentence for the curator.
+        reason: one sentence for the curator; starts with `NOT_CHECKED` where the model does not
+            know the concept, which is then no answer at all.
         made_by: name of the model that answered.
     """
 
@@ -60,6 +64,11 @@ class Verdict:
     confidence: float
     reason: str
     made_by: str
+
+    @property
+    def checked(self) -> bool:
+        """False where the verifier does not know what it was asked about."""
+        return not self.reason.startswith(NOT_CHECKED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from forgetme.record.concept import plain
 from forgetme.record.masks import box_xywh, check_mask
 from forgetme.record.sample import Proposal
 from forgetme.stages.checkpoint import UNREADABLE, existing, unusable
+from forgetme.stages.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Ranker:
         mean: Sequence[float] = open_clip.OPENAI_DATASET_MEAN,
         std: Sequence[float] = open_clip.OPENAI_DATASET_STD,
         templates: Sequence[str] = TEMPLATES,
-        vocabulary: Sequence[str] = (),
+        vocabulary: Vocabulary | Sequence[str] = (),
     ) -> None:
         """Wraps an open_clip model.
 
@@ -72,13 +73,15 @@ class Ranker:
             mean: pixel mean a channel, of [0, 1].
             std: pixel standard deviation a channel.
             templates: prompts around a label; their embeddings are averaged.
-            vocabulary: every label the model was taught, which then are the distractors; empty
+            vocabulary: the words that the model was taught, which then are the distractors; empty
                 for a model that knows all words.
         """
         self.model = model
         self.made_by = made_by
         self.templates = tuple(templates)
-        self.vocabulary = tuple(vocabulary)
+        known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary(vocabulary)
+        self.known = known
+        self.vocabulary = known.rivals  # of which at most one is true of a mask
         size = model.visual.image_size
         self.resolution: int = size if isinstance(size, int) else size[0]
         self.device = next(model.parameters()).device
@@ -150,17 +153,19 @@ class Ranker:
     def labels(self, concept: str) -> list[str]:
         """Gives the concept as plain words, followed by what else a mask may hold."""
         words = plain(concept)
-        if not self.knows(words):
+        if not self.known:
+            return [words, *(w for w in DISTRACTORS if w.casefold() != words.casefold())]
+        word = self.known.find(words)
+        if word is None:
             log.warning(
                 "%s was never taught %r: its scores for it mean little", self.made_by, words
             )
-        others = self.vocabulary or DISTRACTORS
-        return [words, *(w for w in others if w.casefold() != words.casefold())]
+            return [words, *self.vocabulary]
+        return [words, *self.known.against(word)]
 
     def knows(self, concept: str) -> bool:
-        """Tells whether the model was taught this word; one without vocabulary knows all."""
-        words = plain(concept).casefold()
-        return not self.vocabulary or any(w.casefold() == words for w in self.vocabulary)
+        """Tells whether the model was taught this word, by any name; without vocabulary, all."""
+        return not self.known or self.known.find(plain(concept)) is not None
 
     def _squares(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures as (N, R, R, 3) uint8, the short side padded with grey."""
@@ -180,12 +185,13 @@ class Ranker:
             pixels = torch.from_numpy(squares[start : start + BATCH]).to(self.device)
             pixels = (pixels.permute(0, 3, 1, 2) - self._mean) / self._std
             parts.append(self.model.encode_image(pixels, normalize=True))
-        return torch.cat(parts) if parts else torch.zeros(0, self.model.visual.output_dim)
+        return torch.cat(parts) if parts else self._embed_texts([""])[:0]
 
     def _softmax(
         self, embedded: torch.Tensor, labels: Sequence[str], templates: tuple[str, ...]
     ) -> np.ndarray:
-        prompts = [t.format(label) for label in labels for t in templates]
+        words = [self.known.find(label) or label for label in labels]
+        prompts = [t.format(word) for word in words for t in templates]
         text = self._embed_texts(prompts).view(len(labels), len(templates), -1).mean(1)
         text = torch.nn.functional.normalize(text, dim=-1)  # (L, D)
         scale = self.model.logit_scale.detach().exp()
@@ -287,7 +293,8 @@ def order(proposals: Sequence[Proposal], scores: np.ndarray) -> list[int]:
 
     Returns:
         Indices: by score plus a little for predicted IoU; then a mask that holds at least 90 %
-        of a smaller one goes before it unless its score is lower by more than 0.03.
+        of a smaller one goes before it, unless its score is lower by more than 0.03 than the best
+        of its parts or of what it would pass.
 
     Source: ours; Segment Anything gives parts too, and a cat's head alone often scores highest.
     """
@@ -301,12 +308,13 @@ def order(proposals: Sequence[Proposal], scores: np.ndarray) -> list[int]:
     quality = scores + IOU_WEIGHT * np.array([p.predicted_iou for p in proposals])
     ranking: list[int] = []
     for whole in np.argsort(-quality, kind="stable").tolist():
+        held = (area < area[whole]) & (inside[:, whole] >= WHOLE_CONTAINS)
         parts = (
             place
             for place, part in enumerate(ranking)
-            if area[whole] > area[part]
-            and inside[part, whole] >= WHOLE_CONTAINS
-            and scores[part] - scores[whole] <= WHOLE_MARGIN
+            if held[part]
+            and max(scores[ranking[place:]].max(), scores[held].max()) - scores[whole]
+            <= WHOLE_MARGIN
         )
         ranking.insert(next(parts, len(ranking)), whole)
     return ranking
@@ -359,9 +367,9 @@ def load_tiny_clip(path: str | os.PathLike[str], device: str = "cpu") -> Ranker:
         device: "cpu", "cuda", ...
 
     Returns:
-        The ranker. The config's `model` is what `open_clip.CLIP` takes; `mean`, `std`,
-        `templates` and `vocabulary` are as in `Ranker`; `name` is for `made_by` (else
-        "tiny-clip").
+        The ranker. The config's `model` is what `open_clip.CLIP` takes; `mean`, `std` and
+        `templates` are as in `Ranker`; `vocabulary`, `kinds` and `same` are what `Vocabulary`
+        takes, the last two may be absent; `name` is for `made_by` (else "tiny-clip").
 
     Raises:
         MissingModelError: a file is absent or damaged, or they do not belong together.
@@ -372,7 +380,8 @@ def load_tiny_clip(path: str | os.PathLike[str], device: str = "cpu") -> Ranker:
         config = json.loads(config_path.read_text())
         model = open_clip.CLIP(**config["model"])
         open_clip.load_checkpoint(model, str(path))
-        options = {key: config[key] for key in ("mean", "std", "templates", "vocabulary")}
+        options = {key: config[key] for key in ("mean", "std", "templates")}
+        known = Vocabulary(config["vocabulary"], config.get("kinds"), config.get("same"))
     except UNREADABLE as error:
         raise unusable(path, f"a CLIP as {config_path.name} describes it", error) from error
     _fold_batch_norms(model.to(device).eval().visual)
@@ -380,21 +389,25 @@ def load_tiny_clip(path: str | os.PathLike[str], device: str = "cpu") -> Ranker:
         model,
         config.get("name", "tiny-clip"),
         context_length=config["model"]["text_cfg"]["context_length"],
+        vocabulary=known,
         **options,
     )
 
 
 def _fold_batch_norms(visual: torch.nn.Module) -> None:
-    """Folds each batch norm of CLIP's ResNet into the convolution before it, in place.
+    """Folds each batch norm into the convolution before it, in place.
 
     The result is the same up to rounding, at 1.7 times the speed on a CPU; the model is then for
-    inference only. A vision transformer has none and stays as it is.
+    inference only. The names are those of CLIP's ResNet and of timm's EfficientNet, whose norms
+    hold their activation too. A vision transformer has none and stays as it is.
     """
-    pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
+    pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")]
+    pairs += [("conv_stem", "bn1"), ("conv_head", "bn2"), ("conv_dw", "bn1"), ("conv_pw", "bn2")]
+    inverted = [("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")]
     for module in list(visual.modules()):
         children = dict(module.named_children())
-        for conv, norm in pairs:
-            if isinstance(children.get(norm), torch.nn.BatchNorm2d):
+        for conv, norm in inverted if "conv_pwl" in children else pairs:
+            if conv in children and isinstance(children.get(norm), torch.nn.BatchNorm2d):
                 setattr(module, conv, fuse_conv_bn_eval(children[conv], children[norm]))
-                setattr(module, norm, torch.nn.Identity())
+                setattr(module, norm, getattr(children[norm], "act", torch.nn.Identity()))
     visual.to(memory_format=torch.channels_last)  # as the crops come

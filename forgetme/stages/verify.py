@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from forgetme.record.concept import plain, with_article
 from forgetme.record.images import array_sha
 from forgetme.record.masks import box_xywh, check_mask
-from forgetme.record.sample import Proposal, Verdict
+from forgetme.record.sample import NOT_CHECKED, Proposal, Verdict
 from forgetme.stages.answers import AnswerCache
 from forgetme.stages.chat import AskSettings, ChatClient
 
@@ -53,6 +53,10 @@ ANSWER_FORMAT = {
 class _ZeroShot(Protocol):
     """What ClipVerifier needs of a ranker."""
 
+    made_by: str
+
+    def knows(self, concept: str) -> bool: ...
+
     def labels(self, concept: str) -> list[str]: ...
 
     def view_probabilities(
@@ -85,8 +89,11 @@ class ClipVerifier:
 
         Returns:
             The verdict; its confidence is the concept's probability for a yes, and 1 minus it
-            for a no.
+            for a no. Never a yes, and not `checked`, where the ranker was not taught the concept.
         """
+        if not self.ranker.knows(concept):
+            reason = f"{NOT_CHECKED}: {self.ranker.made_by} does not know {plain(concept)!r}"
+            return Verdict(False, 0.0, reason, self.made_by)
         labels = self.ranker.labels(concept)
         chances = self.ranker.view_probabilities(image, [proposal], labels)[0]
         ours, name = float(chances[0]), with_article(labels[0])

@@ -1,28 +1,44 @@
-"""Trains the bundled ranker: a small open_clip model on crops of drawn objects and photos."""
+"""Trains the bundled ranker: an ImageNet backbone with a head, and a text tower for its words.
+
+The backbone stays as it is, so each crop goes through it once. On its features a head and a table
+of word embeddings are trained together; then the text tower learns the table.
+"""
 
 from __future__ import annotations
 
 import json
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import open_clip
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from forgetme.scenes import BACKGROUNDS, CONCEPTS
-from forgetme.tiny.bank import SceneBank, read_cifar, read_photos, scene_bank
+from forgetme.scenes import BACKGROUNDS
+from forgetme.tiny import backbone
+from forgetme.tiny.bank import read_cifar, read_photos, scene_bank
+from forgetme.tiny.crops import BACKGROUND, PART, Crop, Crops
 from forgetme.tiny.loop import TrainSettings, autocast, fit
+from forgetme.stages.vocabulary import Vocabulary
 
-SETTINGS = TrainSettings(steps=3200, batch=96, lr=2e-3, warmup=100, weight_decay=0.05)
-SIZE = 64  # pixels a side of the crops that the ranker sees
-CONTEXT = 16  # tokens of a prompt
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of pixels, OpenAI CLIP's
-STD = (0.26862954, 0.26130258, 0.27577711)
-GREY = (124, 116, 104)  # CLIP's mean colour
-SURFACES = (*BACKGROUNDS, "background")
-PART = "part"  # "a part of something": a mask that holds less than half of its object
+SETTINGS = TrainSettings(
+    steps=3000, batch=768, lr=3e-3, warmup=50, weight_decay=0.05, save_every=300
+)
+TEXT_SETTINGS = TrainSettings(steps=2000, batch=256, lr=4e-3, warmup=100, weight_decay=0.0)
+SIZE = 160  # pixels a side of the crops that the ranker sees
+DIM = 256  # of the embeddings
+WIDTH = 80  # of the text tower: the largest that keeps the file under 16 MiB
+CONTEXT = 14  # tokens of a prompt
+ROUNDS = 3  # of views a photo
+THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
+HELD_OUT = 12  # one picture in so many is for the temperature
+CHUNK = 64  # crops a pass through the backbone
+WORDS = Path(__file__).with_name("words.json")
 TEMPLATES = (
     "a photo of a {}",
     "a {}",
@@ -31,166 +47,245 @@ TEMPLATES = (
     "a photo of the {}",
     "{}",
 )
+# How often a crop is drawn, by where it is from.
+WEIGHTS = {
+    "photo": 1.0,
+    "box": 0.8,
+    "whole": 0.7,
+    "part": 0.35,
+    "ground": 0.35,
+    "cifar": 0.25,
+    "drawn": 0.6,
+    "drawn whole": 0.6,
+    "drawn part": 0.3,
+    "drawn ground": 0.25,
+    "drawn empty": 0.3,
+    "setting": 0.4,
+}
+THINGS = ("photo", "box", "whole", "cifar")  # ImageNet's classifier has something to say of these
 
 
 def model_config() -> dict:
-    """The open_clip model config of the bundled ranker (a ModifiedResNet and a text tower)."""
+    """The open_clip model config of the bundled ranker (timm's tower and a text tower)."""
     return {
-        "embed_dim": 128,
-        "vision_cfg": {"image_size": SIZE, "layers": [1, 2, 2, 1], "width": 24, "head_width": 32},
+        "embed_dim": DIM,
+        "vision_cfg": {
+            "timm_model_name": backbone.NAME,
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "timm_proj_bias": True,
+            "image_size": SIZE,
+        },
         "text_cfg": {
             "context_length": CONTEXT,
             "vocab_size": 49408,
-            "width": 64,
+            "width": WIDTH,
             "heads": 4,
             "layers": 2,
         },
     }
 
 
-def vocabulary(photo_words: set[str]) -> list[str]:
-    """Every word the ranker is taught: drawn concepts first, then photos', then surfaces."""
-    extra = sorted(photo_words - set(CONCEPTS))
-    return [*CONCEPTS, *extra, *SURFACES, PART]
+@dataclass(frozen=True)
+class Words:
+    """What the ranker is taught: its vocabulary and ImageNet's classes among its words."""
+
+    known: Vocabulary
+    config: dict
+    classes: tuple[str, ...]
+
+    @classmethod
+    def read(cls) -> Words:
+        """Reads `words.json`; surfaces and "part" join its rivals."""
+        record = json.loads(WORDS.read_text())
+        rivals = [*record["base"], *BACKGROUNDS, BACKGROUND, PART]
+        config = {"vocabulary": rivals, "kinds": record["kinds"], "same": record["same"]}
+        known = Vocabulary(rivals, record["kinds"], record["same"])
+        return cls(known, config, tuple(record["classes"]))
 
 
-class Crops:
-    """Draws labelled crops: (S, S, 3) uint8 pictures and the index of their word."""
+@dataclass(frozen=True)
+class Features:
+    """What the backbone sees in crops: values (N, 1280) float16, and each crop's word and origin.
 
-    def __init__(self, bank: SceneBank, coco: list, cifar: tuple, words: list[str]) -> None:
-        """Args: the drawn scenes, the photos with masks, CIFAR-10 (images, words), all words."""
-        self.bank, self.coco, self.words = bank, coco, words
-        self.index = {word: i for i, word in enumerate(words)}
-        self.cifar, self.cifar_label = cifar[0], [self.index[word] for word in cifar[1]]
+    Attributes:
+        held: (N,) bool, crops of pictures that are kept for the temperature.
+    """
 
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """One crop; of what kind is drawn too."""
-        kind = rng.random()
-        if kind < 0.42 and len(self.cifar):
-            return self._cifar(rng)
-        if kind < 0.48 and self.coco:
-            photo = self.coco[rng.integers(len(self.coco))]
-            return self._masked(rng, photo.image, photo.mask, self.index[photo.category])
-        row = int(rng.integers(len(self.bank.images)))
-        image, ids = self.bank.images[row], self.bank.ids[row]
-        present = [k for k in range(4) if self.bank.concepts[row, k] >= 0]
-        if kind < 0.72 and present:
-            k = present[rng.integers(len(present))]
-            mask = ids == k + 1
-            if mask.any():
-                return self._masked(rng, image, mask, int(self.bank.concepts[row, k]))
-        if kind < 0.93:
-            return self._whole(rng, row)
-        return self._surface(rng, row)
+    values: torch.Tensor
+    words: tuple[str, ...]
+    sources: np.ndarray
+    held: np.ndarray
 
-    def _masked(
-        self, rng: np.random.Generator, image: np.ndarray, mask: np.ndarray, label: int
-    ) -> tuple[np.ndarray, int]:
-        """A crop around a mask, which may be rough, partial, blurred outside or cut out."""
-        area = mask.sum()
-        kind = rng.random()
-        if kind < 0.12:  # a part: cut the mask by a line through it
-            ys, xs = np.nonzero(mask)
-            angle = rng.uniform(0, 2 * np.pi)
-            along = xs * np.cos(angle) + ys * np.sin(angle)
-            keep = along < np.quantile(along, rng.uniform(0.12, 0.42))
-            mask = np.zeros_like(mask)
-            mask[ys[keep], xs[keep]] = True
-            label = self.index[PART]
-        elif kind < 0.6:  # rough borders, as a segmenter draws them
-            px = int(rng.integers(1, 4))
-            kernel = np.ones((2 * px + 1, 2 * px + 1), np.uint8)
-            rough = (cv2.dilate if rng.random() < 0.6 else cv2.erode)(mask.view(np.uint8), kernel)
-            if rough.sum() > 0.5 * area:
-                mask = rough > 0
-        ys, xs = np.nonzero(mask)
-        side = max(np.ptp(xs), np.ptp(ys)) + 1
-        side *= 1 + 2 * rng.uniform(0.02, 0.25)
-        cx = (xs.min() + xs.max()) / 2 + rng.normal(0, 0.03) * side
-        cy = (ys.min() + ys.max()) / 2 + rng.normal(0, 0.03) * side
-        scale = SIZE / side
-        move = np.float32([[scale, 0, SIZE / 2 - cx * scale], [0, scale, SIZE / 2 - cy * scale]])
-        mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        if scale < 0.5:  # warpAffine does not average; shrink first
-            half = 0.5 ** int(np.log2(1 / scale))
-            image = cv2.resize(image, None, fx=half, fy=half, interpolation=cv2.INTER_AREA)
-            mask = cv2.resize(mask.view(np.uint8), image.shape[1::-1], interpolation=0) > 0
-            move[:, :2] /= half
-        crop = cv2.warpAffine(image, move, (SIZE, SIZE), flags=mode, borderValue=GREY)
-        inside = cv2.warpAffine(mask.astype(np.float32), move, (SIZE, SIZE))[..., None]
-        view = rng.random()
-        if view < 0.4:
-            blurred = cv2.GaussianBlur(crop, (0, 0), 0.1 * SIZE)
-            crop = (crop * inside + blurred * (1 - inside)).astype(np.uint8)
-        elif view < 0.8 or label == self.index[PART]:
-            crop = (crop * inside + np.array(GREY) * (1 - inside)).astype(np.uint8)
-        return self._augment(rng, crop), label
 
-    def _whole(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, int]:
-        """A whole scene: named by its only object, or by its setting when it is empty."""
-        ids, alone = self.bank.ids[row], self.bank.concepts[row, 1] < 0
-        if not alone:
-            return self._surface(rng, row)
-        image, label = self.bank.images[row], int(self.bank.concepts[row, 0])
-        if rng.random() < 0.4:
-            image, label = self.bank.backgrounds[row], self.index[self.bank.settings[row]]
-        elif not ids.any():
-            return self._surface(rng, row)
-        return self._augment(
-            rng, cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        ), label
+def features(folder: Path, net: torch.nn.Module, drawn: Iterator[Crop], device: str) -> Features:
+    """Passes crops through the backbone once; a finished file in `folder` is read instead."""
+    path = folder / "features.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        net.to(device, memory_format=torch.channels_last)
+        parts, labels, pending = [], [], []
 
-    def _surface(self, rng: np.random.Generator, row: int) -> tuple[np.ndarray, int]:
-        """A piece of background under a random blob, labelled by what it mostly is."""
-        image, ids = self.bank.images[row], self.bank.ids[row]
-        size = image.shape[0]
-        side = int(rng.integers(size // 6, int(size * 0.7)))
-        x, y = rng.integers(0, size - side, 2)
-        crop, inner = image[y : y + side, x : x + side], ids[y : y + side, x : x + side]
-        if (inner > 0).mean() > 0.04:
-            crop = self.bank.backgrounds[row][y : y + side, x : x + side]
-            if (inner > 1).mean() > 0.02:
-                return self._masked(rng, image, ids == 1, int(self.bank.concepts[row, 0]))
-        crop = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        if rng.random() < 0.6:
-            blob = cv2.resize(rng.random((4, 4)).astype(np.float32), (SIZE, SIZE)) > 0.45
-            blob = blob[..., None]
-            outside = cv2.GaussianBlur(crop, (0, 0), 0.1 * SIZE)
-            crop = np.where(blob, crop, outside if rng.random() < 0.5 else np.array(GREY))
-        return self._augment(rng, crop.astype(np.uint8)), self.index["background"]
+        def flush() -> None:
+            pixels = torch.from_numpy(np.stack([crop.pixels for crop in pending]))
+            pixels = (pixels.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+            pixels = pixels.to(device).contiguous(memory_format=torch.channels_last)
+            with torch.no_grad(), autocast(device):
+                seen = net.global_pool(net.forward_features(pixels))
+            parts.append(seen.half().cpu().numpy())
+            labels.extend((crop.word, crop.source, crop.picture) for crop in pending)
+            pending.clear()
 
-    def _cifar(self, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        row = int(rng.integers(len(self.cifar)))
-        image = self.cifar[row]
-        if rng.random() < 0.8:
-            pad = cv2.copyMakeBorder(image, 4, 4, 4, 4, cv2.BORDER_REFLECT)
-            side = int(rng.integers(24, 37))
-            x, y = rng.integers(0, 40 - side + 1, 2)
-            image = pad[y : y + side, x : x + side]
-        image = cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-        view = rng.random()
-        if view < 0.5:  # an ellipse in place of the mask that CIFAR lacks
-            inside = np.zeros((SIZE, SIZE), np.uint8)
-            axes = tuple(int(v) for v in rng.integers(int(0.3 * SIZE), int(0.52 * SIZE), 2))
-            cv2.ellipse(inside, (SIZE // 2, SIZE // 2), axes, rng.uniform(0, 180), 0, 360, 1, -1)
-            blurred = cv2.GaussianBlur(image, (0, 0), 0.1 * SIZE)
-            around = blurred if view < 0.25 else np.array(GREY, np.uint8)
-            image = np.where(inside[..., None] > 0, image, around)
-        return self._augment(rng, image), self.cifar_label[row]
+        for crop in drawn:
+            pending.append(crop)
+            if len(pending) == CHUNK:
+                flush()
+        if pending:
+            flush()
+        (folder / "features.json").write_text(json.dumps(labels))
+        np.save(path, np.concatenate(parts))
+    words, sources, pictures = zip(*json.loads((folder / "features.json").read_text()), strict=True)
+    held = [zlib.crc32(picture.encode()) % HELD_OUT == 0 for picture in pictures]
+    values = torch.from_numpy(np.load(path))
+    return Features(values, words, np.array(sources), np.array(held) & (np.array(sources) != "cifar"))
 
-    def _augment(self, rng: np.random.Generator, crop: np.ndarray) -> np.ndarray:
-        """Flip, colour and a loss of detail (photos, drawings and thumbnails must look alike)."""
-        if rng.random() < 0.5:
-            crop = crop[:, ::-1]
-        if rng.random() < 0.3:
-            small = int(rng.integers(24, 56))
-            crop = cv2.resize(np.ascontiguousarray(crop), (small, small), cv2.INTER_AREA)
-            crop = cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        gain = rng.uniform(0.8, 1.2) * rng.uniform(0.94, 1.06, 3)
-        crop = crop.astype(np.float32) * gain + rng.uniform(-16, 16)
-        if rng.random() < 0.1:
-            crop = np.repeat(crop.mean(2, keepdims=True), 3, 2)
-        return np.clip(crop, 0, 255).astype(np.uint8)
+
+def all_crops(work: Path, photos: Path | None, scenes: int, seed: int) -> Iterator[Crop]:
+    """Every crop that is learned from, in the order of drawing."""
+    rng, crops = np.random.default_rng(seed), Crops(SIZE)
+    if photos:
+        folders = [photos / name for name in ("coco_train", "photos_train")]
+        real = [p for f in folders if f.is_dir() for p in read_photos(f) if p.mask.sum() > 200]
+        for index in rng.permutation(len(real)):
+            yield from crops.photo(real[index], rng, ROUNDS)
+    bank = scene_bank(work / "scenes", scenes)
+    for row in range(len(bank.images)):
+        yield from crops.scene(bank, row, rng)
+    if photos:
+        images, words = read_cifar(photos / "cifar10" / "cifar10_jpg.zip")
+        for index in rng.permutation(len(images))[:THUMBNAILS]:
+            yield crops.thumbnail(images[index], words[index], rng)
+
+
+class Head(torch.nn.Module):
+    """The projection of the features, and one embedding a word, of the text tower's rank."""
+
+    def __init__(self, words: int, inputs: int) -> None:
+        """Args: number of words; channels of the features."""
+        super().__init__()
+        self.proj = torch.nn.Linear(inputs, DIM)
+        self.codes = torch.nn.Parameter(torch.randn(words, WIDTH))
+        self.norm = torch.nn.LayerNorm(WIDTH)
+        self.mix = torch.nn.Parameter(torch.randn(WIDTH, DIM) * WIDTH**-0.5)
+        self.scale = torch.nn.Parameter(torch.tensor(3.0))
+
+    def table(self) -> torch.Tensor:
+        """Unit embeddings of all words, (W, DIM)."""
+        return F.normalize(self.norm(self.codes) @ self.mix, dim=-1)
+
+    def forward(self, values: torch.Tensor, most: float = 4.2) -> torch.Tensor:
+        """Logits (N, W) of features (N, 1280)."""
+        seen = F.normalize(self.proj(values), dim=-1)
+        return self.scale.clamp(max=most).exp() * seen @ self.table().T
+
+
+class Lessons:
+    """The losses on features: right words against their rivals, and ImageNet's own opinion."""
+
+    def __init__(self, words: Words, seen: Features, net: torch.nn.Module) -> None:
+        """Args: the words; the features; the backbone with its 1000-way classifier."""
+        known = words.known
+        self.words, self.seen = list(known.words), seen
+        self.index = {word: i for i, word in enumerate(self.words)}
+        count = len(self.words)
+        self.allowed = torch.zeros(count, count, dtype=torch.bool)
+        for word, i in self.index.items():
+            self.allowed[i, [i, *(self.index[other] for other in known.against(word))]] = True
+        self.above = [[self.index[more] for more in known.above(word)] for word in self.words]
+        self.classes = torch.tensor([self.index[name] for name in words.classes])
+        self.under = torch.zeros(count, len(words.classes), dtype=torch.bool)
+        for k, i in enumerate(self.classes.tolist()):
+            self.under[[i, *self.above[i]], k] = True
+        found = (known.find(word) for word in seen.words)
+        self.labels = torch.tensor([-1 if word is None else self.index[word] for word in found])
+        self.rows = np.flatnonzero(~seen.held & (self.labels.numpy() >= 0))
+        counts = Counter(zip(seen.words, seen.sources, strict=True))
+        weight = [
+            WEIGHTS[source] * ((counts[word, source] / 300) ** -0.5 if source in THINGS[:3] else 1)
+            for word, source in zip(seen.words, seen.sources, strict=True)
+        ]
+        self.share = np.cumsum(np.array(weight)[self.rows])
+        self.share /= self.share[-1]
+        self.thing = torch.from_numpy(np.isin(seen.sources, THINGS))
+        self.teacher = net.classifier.cpu().float().requires_grad_(False)
+        some = seen.values[self.rows[:: max(1, len(self.rows) // 20000)]].float()
+        centred = some - some.mean(0)
+        spread = centred.T @ centred / len(some) + 1e-3 * torch.eye(some.shape[1])
+        weights = self.teacher.weight - self.teacher.weight.mean(0)
+        self.towards = weights @ spread  # (1000, 1280): how the mean of a class lies apart
+
+    def ask(self, logits: torch.Tensor, labels: torch.Tensor, smooth: float = 0.05) -> torch.Tensor:
+        """Cross-entropy (N,) of each label against its own rivals."""
+        allowed = self.allowed[labels]
+        chances = logits.masked_fill(~allowed, -1e4).log_softmax(1)
+        right = chances.gather(1, labels[:, None])[:, 0]
+        return -(1 - smooth) * right - smooth * (chances * allowed).sum(1) / allowed.sum(1)
+
+    def imagine(self, rng: np.random.Generator, count: int) -> torch.Tensor:
+        """Features of classes that no photo shows: real ones, moved to a random class.
+
+        The move is along the class's discriminant direction, as far as ImageNet's classifier
+        needs to prefer the class clearly.
+        """
+        values = self.seen.values[rng.choice(self.rows, count)].float()
+        logits, wanted = self.teacher(values), torch.from_numpy(rng.integers(0, 1000, count))
+        best = logits.argmax(1)
+        gap = logits.max(1).values - logits[range(count), wanted]
+        gap += torch.from_numpy(rng.uniform(1, 5, count)).float()
+        step, weight = self.towards[wanted], self.teacher.weight
+        gain = (step * (weight[wanted] - weight[best])).sum(1)
+        unit = (step * weight[wanted]).sum(1).abs() + 1e-6
+        move = gap / gain.clamp(min=0.3 * unit.min())
+        return (values + step * move.clamp(0, 30 / unit.max())[:, None]).clamp(0, 6)
+
+    def loss(self, head: Head, rng: np.random.Generator, batch: int) -> tuple:
+        """The loss of one step, and values to log."""
+        rows = self.rows[np.minimum(np.searchsorted(self.share, rng.random(batch)), len(self.rows) - 1)]
+        values, labels = self.seen.values[rows].float(), self.labels[rows]
+        imagined = self.imagine(rng, batch // 3)
+        logits = head(F.dropout(torch.cat([values, imagined]), 0.1))
+        named = self.ask(logits[:batch], labels).mean()
+        opinion = self.teacher(values)
+        fits = self.under[labels]  # (N, 1000): classes that agree with the label
+        use = fits.any(1) & self.thing[rows]
+        opinion = opinion[use].masked_fill(~fits[use], -1e4)
+        dreamt = self.teacher(imagined)
+        taught = torch.cat([opinion, dreamt]).softmax(1)
+        told = torch.cat([logits[:batch][use], logits[batch:]])[:, self.classes].log_softmax(1)
+        learned = -(taught * told).sum(1).mean()
+        picked = self.classes[torch.multinomial(dreamt.softmax(1), 1, generator=None)[:, 0]]
+        asked = [(row, word) for row, word in enumerate(picked.tolist(), start=batch)]
+        for row, word in enumerate([*labels.tolist(), *picked.tolist()]):
+            if self.above[word]:
+                asked.append((row, self.above[word][rng.integers(len(self.above[word]))]))
+        places, general = (list(column) for column in zip(*asked, strict=True))
+        kinds = self.ask(logits[places], torch.tensor(general)).mean()
+        right = (logits[:batch].masked_fill(~self.allowed[labels], -1e4).argmax(1) == labels).float()
+        return named + 0.5 * learned + 0.5 * kinds, {"accuracy": round(right.mean().item(), 3)}
+
+    @torch.no_grad()
+    def temperature(self, head: Head) -> float:
+        """The log scale under which the held-out crops are least surprising."""
+        rows = np.flatnonzero(self.seen.held & (self.labels.numpy() >= 0))
+        keep = rows[np.isin(self.seen.sources[rows], ("photo", "part", "ground", "drawn"))]
+        if not len(keep):
+            return float(head.scale)
+        labels = self.labels[keep]
+        cosines = head(self.seen.values[keep].float(), 9.0) / head.scale.exp()
+        tries = np.arange(2.0, 4.6, 0.05)
+        losses = [self.ask(cosines * float(np.exp(t)), labels, 0.0).mean().item() for t in tries]
+        return float(tries[int(np.argmin(losses))])
 
 
 def train(
@@ -200,65 +295,93 @@ def train(
     photos: Path | None = None,
     settings: TrainSettings = SETTINGS,
     minutes: float | None = None,
-    scenes: int = 5000,
+    scenes: int = 2500,
 ) -> dict[str, int]:
     """Trains the ranker and writes `ranker.safetensors` and `ranker.json` to `out`.
 
     Args:
         out: the folder of bundled weights.
-        work: scene banks, checkpoint and log.
-        photos: folder that holds `coco_train/` and `cifar10/`; None = drawn scenes only.
-        settings: the schedule.
-        minutes: stop early after this long; call again to go on.
+        work: scene banks, features, checkpoints and logs.
+        photos: folder that holds `coco_train/`, `photos_train/` and `cifar10/`; None = drawn
+            scenes only.
+        settings: the schedule of head and table; the text tower's has as large a share of its own.
+        minutes: stop each part early after this long; call again to go on.
         scenes: size of the scene bank.
 
     Returns:
         Number of parameters by part.
+
+    Raises:
+        MissingModelError: the backbone's package is absent.
     """
-    bank = scene_bank(work / "scenes", scenes)
-    coco = read_photos(photos / "coco_train") if photos else []
-    coco = [p for p in coco if p.mask.sum() > 200]
-    empty = (np.zeros((0, 32, 32, 3), np.uint8), [])
-    cifar = read_cifar(photos / "cifar10" / "cifar10_jpg.zip") if photos else empty
-    words = vocabulary({p.category for p in coco} | set(cifar[1]))
-    crops = Crops(bank, coco, cifar, words)
+    words, net = Words.read(), backbone.lite0()
+    drawn = all_crops(work, photos, scenes, settings.seed)
+    lessons = Lessons(words, features(work / "ranker", net, drawn, settings.device), net.cpu())
     torch.manual_seed(settings.seed)
-    config = model_config()
-    model = open_clip.CLIP(**config)
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
-    tokens = torch.stack([tokenizer([t.format(w) for w in words]) for t in TEMPLATES])
-    mean, std = (torch.tensor(v).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    head = Head(len(lessons.words), net.num_features)
 
-    def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
+    def head_loss(step: int, rng: np.random.Generator, done: float) -> tuple:
         del step, done
-        drawn = [crops.draw(rng) for _ in range(settings.batch)]
-        pixels = torch.from_numpy(np.stack([d[0] for d in drawn])).permute(0, 3, 1, 2)
-        pixels = ((pixels - mean) / std).to(settings.device, memory_format=torch.channels_last)
-        labels = torch.tensor([d[1] for d in drawn], device=settings.device)
-        picks = torch.from_numpy(rng.integers(0, len(TEMPLATES), len(words)))
-        text = tokens[picks, torch.arange(len(words))].to(settings.device)
-        with autocast(settings.device):
-            image = model.encode_image(pixels, normalize=True)
-            prompt = model.encode_text(text, normalize=True)
-        logits = model.logit_scale.clamp(max=4.0).exp() * image.float() @ prompt.float().T
-        loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.05)
-        right = (logits.argmax(1) == labels).float()
-        return loss, {"accuracy": round(right.mean().item(), 3)}
+        return lessons.loss(head, rng, settings.batch)
 
-    model = model.to(memory_format=torch.channels_last)
-    trained = fit(model, loss_fn, settings, work / "ranker", minutes=minutes)
+    cpu = replace(settings, device="cpu")
+    best = fit(head, head_loss, cpu, work / "ranker", minutes=minutes)
+    scale = lessons.temperature(best)
+    torch.manual_seed(settings.seed)
+    model = open_clip.CLIP(**model_config())
+    share = min(1.0, settings.steps / SETTINGS.steps)
+    schedule = replace(cpu, **_text(share))
+    trained = train_text(model, words, best.table().detach(), schedule, work, minutes)
+    state = {k: v for k, v in net.state_dict().items() if not k.startswith("classifier")}
+    trained.visual.trunk.load_state_dict(state)
+    trained.visual.head.proj.load_state_dict(best.proj.state_dict())
+    trained.logit_scale.data.fill_(scale)
     out.mkdir(parents=True, exist_ok=True)
     weights = {k: v.half().contiguous() for k, v in trained.state_dict().items()}
     save_file(weights, out / "ranker.safetensors")
     record = {
-        "model": config,
-        "mean": MEAN,
-        "std": STD,
-        "templates": TEMPLATES[:4],
-        "vocabulary": words,
-        "concepts": [w for w in words if w not in (*SURFACES, PART)],
-        "surfaces": list(SURFACES),
-        "part": PART,
+        "model": model_config(),
+        "mean": backbone.MEAN,
+        "std": backbone.STD,
+        "templates": TEMPLATES[:2],
+        **words.config,
     }
-    (out / "ranker.json").write_text(json.dumps(record, indent=1) + "\n")
+    (out / "ranker.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return {"ranker": sum(p.numel() for p in trained.parameters())}
+
+
+def _text(share: float) -> dict:
+    """The text tower's schedule, shortened by `share`, as changes to the head's."""
+    text = TEXT_SETTINGS
+    steps = max(2, round(text.steps * share))
+    return {"steps": steps, "batch": text.batch, "lr": text.lr, "warmup": text.warmup} | {
+        "weight_decay": text.weight_decay
+    }
+
+
+def train_text(
+    model: open_clip.CLIP,
+    words: Words,
+    table: torch.Tensor,
+    settings: TrainSettings,
+    work: Path,
+    minutes: float | None,
+) -> open_clip.CLIP:
+    """Teaches the text tower the table: every name of a word, in every template."""
+    known = words.known
+    index = {word: i for i, word in enumerate(known.words)}
+    names = [(name, index[word]) for name, word in known.names.items()]
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    tokens = torch.stack([tokenizer([t.format(name) for name, _ in names]) for t in TEMPLATES])
+    goal = table[torch.tensor([i for _, i in names])]
+    model.visual.requires_grad_(False)
+
+    def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
+        del step, done
+        rows = torch.from_numpy(rng.integers(0, len(names), settings.batch))
+        picks = torch.from_numpy(rng.integers(0, len(TEMPLATES), settings.batch))
+        said = model.encode_text(tokens[picks, rows], normalize=True)
+        alike = (said * goal[rows]).sum(1)
+        return (1 - alike).mean(), {"alike": round(alike.mean().item(), 4)}
+
+    return fit(model, loss_fn, settings, work / "ranker_text", minutes=minutes)

@@ -214,6 +214,17 @@ class TestOrder:
         assert order(parts, np.array([0.93, 0.91])) == [1, 0]
         assert order(parts, np.array([0.93, 0.85])) == [0, 1]
 
+    def test_a_chain_of_wholes_does_not_climb_over_the_best_part(self):
+        nested = [np.pad(np.ones((n, n), bool), ((0, 40 - n), (0, 40 - n))) for n in range(8, 40, 7)]
+        scores = np.array([0.99, 0.965, 0.94, 0.915, 0.89])
+        assert order([proposal(m) for m in nested], scores) == [1, 0, 2, 3, 4]
+
+    def test_a_whole_does_not_pass_a_better_mask_elsewhere_on_its_way(self):
+        # By predicted IoU the head is first, then the scene; the cat may not pass the scene.
+        three = [proposal(self.head, 0.99), proposal(self.scene, 0.1), proposal(self.cat, 0.0)]
+        assert order(three, np.array([0.93, 0.96, 0.91])) == [0, 1, 2]
+        assert order(three, np.array([0.93, 0.93, 0.91])) == [2, 0, 1]
+
     def test_a_larger_mask_elsewhere_is_not_a_whole(self):
         assert order([proposal(self.head), proposal(self.scene)], np.array([0.93, 0.91])) == [0, 1]
 

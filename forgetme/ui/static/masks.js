@@ -92,7 +92,9 @@ export class Masks {
     attr(card, "aria-checked", chosen);
     fillCap(key, one.index < 9 ? `pick_${one.index + 1}` : null);
     say(score, number(one.score));
-    const kind = one.verdict ? (one.verdict.yes ? "yes" : "no") : "open";
+    const unknown = one.verdict?.reason.startsWith("not checked");
+    const answer = one.verdict?.yes ? "yes" : "no";
+    const kind = one.verdict ? (unknown ? "unknown" : answer) : "open";
     if (verdict.dataset.kind === kind && kind === "open") return;
     verdict.dataset.kind = kind;
     if (!one.verdict) {
@@ -100,10 +102,15 @@ export class Masks {
       return;
     }
     const { yes, reason, confidence, made_by: by } = one.verdict;
-    verdict.title = `${by}: ${yes ? "yes" : "no"}, ${Math.round(confidence * 100)} % sure. ${reason}`;
+    if (unknown) {
+      verdict.title = `${by}: ${reason}`;
+      verdict.replaceChildren(h("span", { class: "fm-reason" }, reason));
+      return;
+    }
+    verdict.title = `${by}: ${answer}, ${Math.round(confidence * 100)} % sure. ${reason}`;
     verdict.replaceChildren(
       icon(yes ? "accept" : "reject"),
-      h("span", { class: "fm-strong" }, yes ? "yes" : "no"),
+      h("span", { class: "fm-strong" }, answer),
       h("span", { class: "fm-reason" }, reason),
     );
   }
