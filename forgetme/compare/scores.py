@@ -83,12 +83,13 @@ class Eyes:
 
     @classmethod
     def of(cls, ranker: Any, concept: str, **inception: Any) -> Eyes:
-        """Takes the ranker's eyes; its rivals for the concept, or the known things, are the labels."""
+        """Takes the ranker's eyes; its rivals, or the known things, are the other labels."""
         words = word_for(concept, ranker.vocabulary)
         things = [one for one in (*CONCEPTS, *BACKGROUNDS) if not is_kind_of(words, one)]
         labels = ranker.labels(words) if ranker.vocabulary else [words, *things]
         return cls(
-            ranker.embed_images, ranker.probabilities, words, tuple(labels), ranker.made_by, **inception,
+            ranker.embed_images, ranker.probabilities, words, tuple(labels),
+            ranker.made_by, **inception,
         )  # fmt: skip
 
     @cached_property

@@ -128,15 +128,21 @@ def tables(card: dict) -> str:
     """The quality tables as Markdown, for the card and the README."""
     text = f"On {card['drawn'][0]['n']} drawn scenes never trained on (seeds from {card['seed']}), "
     text += f"{card['date']}, {card['machine']}:\n\n| | reached | bound | |\n|---|---|---|---|\n"
-    for row in card["drawn"]:
-        sign = "≥" if row["higher_is_better"] else "≤"
-        verdict = "yes" if row["holds"] else "**no**"
-        text += f"| {row['name']} | {row['value']:.3f} | {sign} {row['bound']} | {verdict} |\n"
+    text += "".join(map(_row, card["drawn"]))
     shares = ", ".join(f"{name} {share:.0%}" for name, share in card["per_concept"].items())
     text += f"\nSamples selected by the automatic loop: {shares}.\n"
     if card["photos"]:
         text += "\nOn real photos, none of them trained on, longest side 256 px:\n\n"
-        text += "| | reached | photos |\n|---|---|---|\n"
+        text += "| | reached | bound | | photos |\n|---|---|---|---|---|\n"
         for row in card["photos"]:
-            text += f"| {row['name']} | {row['value']:.3f} | {row['n']} |\n"
+            text += f"{_row(row)[:-1]} {row['n']} |\n"
     return text
+
+
+def _row(row: dict) -> str:
+    """A measured value, its bound where it has one, and whether it is kept."""
+    bound = verdict = ""
+    if row["bound"] is not None:
+        bound = f"{'≥' if row['higher_is_better'] else '≤'} {row['bound']}"
+        verdict = "yes" if row["holds"] else "**no**"
+    return f"| {row['name']} | {row['value']:.3f} | {bound} | {verdict} |\n"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from forgetme.stages.rank import crop_views
 from forgetme.scenes import CONCEPTS
+from forgetme.stages.rank import crop_views
 from forgetme.tiny.bank import Photo, SceneBank
 
 PART = "part"  # "a part of something": a mask that holds less than half of its object

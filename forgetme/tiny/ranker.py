@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from forgetme.scenes import BACKGROUNDS
+from forgetme.stages.vocabulary import Vocabulary
 from forgetme.tiny import backbone
 from forgetme.tiny.bank import read_cifar, read_photos, scene_bank
 from forgetme.tiny.crops import BACKGROUND, PART, Crop, Crops
 from forgetme.tiny.loop import TrainSettings, autocast, fit
-from forgetme.stages.vocabulary import Vocabulary
 
 SETTINGS = TrainSettings(
     steps=3000, batch=768, lr=3e-3, warmup=50, weight_decay=0.05, save_every=300
@@ -148,7 +148,9 @@ def features(folder: Path, net: torch.nn.Module, drawn: Iterator[Crop], device: 
     words, sources, pictures = zip(*json.loads((folder / "features.json").read_text()), strict=True)
     held = [zlib.crc32(picture.encode()) % HELD_OUT == 0 for picture in pictures]
     values = torch.from_numpy(np.load(path))
-    return Features(values, words, np.array(sources), np.array(held) & (np.array(sources) != "cifar"))
+    return Features(
+        values, words, np.array(sources), np.array(held) & (np.array(sources) != "cifar")
+    )
 
 
 def all_crops(work: Path, photos: Path | None, scenes: int, seed: int) -> Iterator[Crop]:
@@ -251,7 +253,9 @@ class Lessons:
 
     def loss(self, head: Head, rng: np.random.Generator, batch: int) -> tuple:
         """The loss of one step, and values to log."""
-        rows = self.rows[np.minimum(np.searchsorted(self.share, rng.random(batch)), len(self.rows) - 1)]
+        rows = self.rows[
+            np.minimum(np.searchsorted(self.share, rng.random(batch)), len(self.rows) - 1)
+        ]
         values, labels = self.seen.values[rows].float(), self.labels[rows]
         imagined = self.imagine(rng, batch // 3)
         logits = head(F.dropout(torch.cat([values, imagined]), 0.1))
@@ -271,7 +275,9 @@ class Lessons:
                 asked.append((row, self.above[word][rng.integers(len(self.above[word]))]))
         places, general = (list(column) for column in zip(*asked, strict=True))
         kinds = self.ask(logits[places], torch.tensor(general)).mean()
-        right = (logits[:batch].masked_fill(~self.allowed[labels], -1e4).argmax(1) == labels).float()
+        right = (
+            logits[:batch].masked_fill(~self.allowed[labels], -1e4).argmax(1) == labels
+        ).float()
         return named + 0.5 * learned + 0.5 * kinds, {"accuracy": round(right.mean().item(), 3)}
 
     @torch.no_grad()

@@ -215,7 +215,9 @@ class TestOrder:
         assert order(parts, np.array([0.93, 0.85])) == [0, 1]
 
     def test_a_chain_of_wholes_does_not_climb_over_the_best_part(self):
-        nested = [np.pad(np.ones((n, n), bool), ((0, 40 - n), (0, 40 - n))) for n in range(8, 40, 7)]
+        nested = [
+            np.pad(np.ones((n, n), bool), ((0, 40 - n), (0, 40 - n))) for n in range(8, 40, 7)
+        ]
         scores = np.array([0.99, 0.965, 0.94, 0.915, 0.89])
         assert order([proposal(m) for m in nested], scores) == [1, 0, 2, 3, 4]
 

@@ -9,11 +9,11 @@ import pytest
 from disc_models import disc_clip, draw, one_thread
 
 from forgetme.record.masks import box_xywh
-from forgetme.stages.rank import Ranker
 from forgetme.record.sample import Proposal
-from forgetme.tiny.cli import ASSETS
+from forgetme.stages.rank import Ranker
 from forgetme.stages.verify import ClipVerifier
 from forgetme.stages.vocabulary import Vocabulary
+from forgetme.tiny.cli import ASSETS
 
 KINDS = {
     "terrier": ["dog"],

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.tiny import check as checks
+from forgetme.tiny import on_photos, rows
 from forgetme.tiny.bank import Photo, scene_bank
 from forgetme.tiny.loop import TrainSettings, fit, rate
 
@@ -232,9 +233,9 @@ def test_simulated_clicks_go_to_the_largest_error_and_are_counted():
     truth[10:30, 10:30] = True
     models = SimpleNamespace(segmenter=Oracle(truth))
     image = np.zeros((40, 40, 3), np.uint8)
-    found = checks.clicked_ious(image, truth, models, 3)
+    found = rows.clicked_ious(image, truth, models, 3)
     assert found == [0.5, 1.0, 1.0]
-    assert checks.middle(truth) in {(x, y) for x in (19, 20) for y in (19, 20)}
+    assert rows.middle(truth) in {(x, y) for x in (19, 20) for y in (19, 20)}
 
 
 def test_grabcut_baseline_finds_a_plain_square():
@@ -243,7 +244,7 @@ def test_grabcut_baseline_finds_a_plain_square():
     mask = np.zeros((80, 80), bool)
     mask[20:60, 20:60] = True
     image[mask] = (220, 60, 40)
-    assert checks._grabcut(Photo(image, mask, "square", "square")) > 0.9
+    assert on_photos._grabcut(Photo(image, mask, "square", "square")) > 0.9
 
 
 def test_check_refuses_seeds_that_were_trained_on():
