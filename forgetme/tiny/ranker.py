@@ -204,11 +204,14 @@ class Lessons:
         self.allowed = torch.zeros(count, count, dtype=torch.bool)
         for word, i in self.index.items():
             self.allowed[i, [i, *(self.index[other] for other in known.against(word))]] = True
-        self.above = [[self.index[more] for more in known.above(word)] for word in self.words]
+        above = [[self.index[more] for more in sorted(known.above(word))] for word in self.words]
+        self.above = torch.full((count, max(map(len, above))), -1)  # more general words, in front
+        for i, more in enumerate(above):
+            self.above[i, : len(more)] = torch.tensor(more, dtype=torch.long)
         self.classes = torch.tensor([self.index[name] for name in words.classes])
         self.under = torch.zeros(count, len(words.classes), dtype=torch.bool)
         for k, i in enumerate(self.classes.tolist()):
-            self.under[[i, *self.above[i]], k] = True
+            self.under[[i, *above[i]], k] = True
         found = (known.find(word) for word in seen.words)
         self.labels = torch.tensor([-1 if word is None else self.index[word] for word in found])
         self.rows = np.flatnonzero(~seen.held & (self.labels.numpy() >= 0))
@@ -221,11 +224,13 @@ class Lessons:
         self.share /= self.share[-1]
         self.thing = torch.from_numpy(np.isin(seen.sources, THINGS))
         self.teacher = net.classifier.cpu().float().requires_grad_(False)
+        self.opinion = self.teacher(seen.values.float()).half()  # (N, 1000)
         some = seen.values[self.rows[:: max(1, len(self.rows) // 20000)]].float()
         centred = some - some.mean(0)
         spread = centred.T @ centred / len(some) + 1e-3 * torch.eye(some.shape[1])
         weights = self.teacher.weight - self.teacher.weight.mean(0)
-        self.towards = weights @ spread  # (1000, 1280): how the mean of a class lies apart
+        towards = weights @ spread  # (1000, 1280): how the mean of a class lies apart
+        self.towards = towards / (towards * weights).sum(1, keepdim=True)
 
     def ask(self, logits: torch.Tensor, labels: torch.Tensor, smooth: float = 0.05) -> torch.Tensor:
         """Cross-entropy (N,) of each label against its own rivals."""
@@ -246,10 +251,8 @@ class Lessons:
         gap = logits.max(1).values - logits[range(count), wanted]
         gap += torch.from_numpy(rng.uniform(1, 5, count)).float()
         step, weight = self.towards[wanted], self.teacher.weight
-        gain = (step * (weight[wanted] - weight[best])).sum(1)
-        unit = (step * weight[wanted]).sum(1).abs() + 1e-6
-        move = gap / gain.clamp(min=0.3 * unit.min())
-        return (values + step * move.clamp(0, 30 / unit.max())[:, None]).clamp(0, 6)
+        gain = (step * (weight[wanted] - weight[best])).sum(1).clamp(min=0.3)
+        return (values + step * (gap / gain).clamp(0, 30)[:, None]).clamp(0, 6)
 
     def loss(self, head: Head, rng: np.random.Generator, batch: int) -> tuple:
         """The loss of one step, and values to log."""
@@ -260,7 +263,7 @@ class Lessons:
         imagined = self.imagine(rng, batch // 3)
         logits = head(F.dropout(torch.cat([values, imagined]), 0.1))
         named = self.ask(logits[:batch], labels).mean()
-        opinion = self.teacher(values)
+        opinion = self.opinion[rows].float()
         fits = self.under[labels]  # (N, 1000): classes that agree with the label
         use = fits.any(1) & self.thing[rows]
         opinion = opinion[use].masked_fill(~fits[use], -1e4)
@@ -268,13 +271,14 @@ class Lessons:
         taught = torch.cat([opinion, dreamt]).softmax(1)
         told = torch.cat([logits[:batch][use], logits[batch:]])[:, self.classes].log_softmax(1)
         learned = -(taught * told).sum(1).mean()
-        picked = self.classes[torch.multinomial(dreamt.softmax(1), 1, generator=None)[:, 0]]
-        asked = [(row, word) for row, word in enumerate(picked.tolist(), start=batch)]
-        for row, word in enumerate([*labels.tolist(), *picked.tolist()]):
-            if self.above[word]:
-                asked.append((row, self.above[word][rng.integers(len(self.above[word]))]))
-        places, general = (list(column) for column in zip(*asked, strict=True))
-        kinds = self.ask(logits[places], torch.tensor(general)).mean()
+        picked = self.classes[torch.multinomial(dreamt.softmax(1), 1)[:, 0]]
+        above = self.above[torch.cat([labels, picked])]
+        most = (above >= 0).sum(1)
+        has = most > 0
+        which = (torch.rand(len(most)) * most).long()
+        general = above.gather(1, which[:, None])[:, 0]
+        answers = torch.cat([logits[has], logits[batch:]])
+        kinds = self.ask(answers, torch.cat([general[has], picked])).mean()
         right = (
             logits[:batch].masked_fill(~self.allowed[labels], -1e4).argmax(1) == labels
         ).float()

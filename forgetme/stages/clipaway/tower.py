@@ -43,7 +43,7 @@ class AlphaClip:
         self.visual = visual
         size = visual.image_size
         self.size: int = size if isinstance(size, int) else size[0]
-        self.dim: int = visual.output_dim
+        self.dim: int = _dim(visual)
         self._mean = torch.tensor([*mean, ALPHA_MEAN]).view(4, 1, 1)
         self._std = torch.tensor([*std, ALPHA_STD]).view(4, 1, 1)
 
@@ -58,7 +58,7 @@ class AlphaClip:
         Returns:
             (N, `dim`) float32 on the tower's device, not normalised.
         """
-        weight = self.visual.conv1.weight
+        weight = self.visual.get_submodule(_first(self.visual)).weight
         return self.visual(self.pixels(images, alphas).to(weight.device, weight.dtype)).float()
 
     def pixels(self, images: np.ndarray, alphas: np.ndarray) -> torch.Tensor:
@@ -77,22 +77,31 @@ def add_alpha(visual: torch.nn.Module) -> torch.nn.Module:
 
     One convolution over four channels is the sum of the published two, over picture and alpha.
     """
-    old = visual.conv1
-    conv1 = torch.nn.Conv2d(
-        4, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False
-    )
-    with torch.no_grad():
-        conv1.weight[:, :3] = old.weight
-        conv1.weight[:, 3:] = 0
-    visual.conv1 = conv1.to(old.weight.device)
+    first = visual.get_submodule(_first(visual))
+    old = first.weight.data
+    wide = torch.cat([old, old.new_zeros(len(old), 1, *old.shape[2:])], 1)
+    first.weight, first.in_channels = torch.nn.Parameter(wide, first.weight.requires_grad), 4
     return visual
 
 
+def _first(visual: torch.nn.Module) -> str:
+    """The name of a tower's first convolution: CLIP's own, or that of a tower of timm's."""
+    return "trunk.conv_stem" if hasattr(visual, "trunk") else "conv1"
+
+
+def _dim(visual: torch.nn.Module) -> int:
+    return visual.head.proj.out_features if hasattr(visual, "trunk") else visual.output_dim
+
+
 def published_tensors(visual: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The tower's tensors under their published names, `conv1_alpha` beside `conv1`."""
+    """The tower's tensors under their published names, `conv1_alpha` beside `conv1`.
+
+    A tower of timm's has its own names, with `conv_stem_alpha` beside `conv_stem`.
+    """
+    first = _first(visual)
     state = {k.replace(".in_proj_", ".in_proj."): v for k, v in visual.state_dict().items()}
-    wide = state.pop("conv1.weight")
-    return {**state, "conv1.weight": wide[:, :3], "conv1_alpha.weight": wide[:, 3:]}
+    wide = state.pop(f"{first}.weight")
+    return {**state, f"{first}.weight": wide[:, :3], f"{first}_alpha.weight": wide[:, 3:]}
 
 
 def load_alpha_clip(
@@ -121,9 +130,11 @@ def load_alpha_clip(
     try:
         state = {k: v.float() for k, v in read_tensors(path).items()}
         visual = build_tower(config or _transformer_config(state))
-        wide = torch.cat([state.pop("conv1.weight"), state.pop("conv1_alpha.weight")], 1)
+        first = _first(visual)
+        names = (f"{first}.weight", f"{first}_alpha.weight")
+        wide = torch.cat([state.pop(name) for name in names], 1)
         state = {k.replace(".in_proj.", ".in_proj_"): v for k, v in state.items()}
-        visual.load_state_dict({**state, "conv1.weight": wide})
+        visual.load_state_dict({**state, names[0]: wide})
     except UNREADABLE as error:
         raise unusable(path, "the picture tower of an AlphaCLIP", error) from error
     return AlphaClip(visual.to(device).eval().requires_grad_(False), mean=mean, std=std)
