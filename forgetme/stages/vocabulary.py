@@ -34,6 +34,7 @@ class Vocabulary:
         general = {parent for parents in self._kinds.values() for parent in parents}
         self.words = tuple(dict.fromkeys([*self.rivals, *self._kinds, *sorted(general)]))
         self._leaves = tuple(word for word in self._kinds if word not in general)
+        self._above: dict[str, frozenset[str]] = {}
         self.names = {name.casefold(): w for w, names in (same or {}).items() for name in names}
         self.names |= {word.casefold(): word for word in self.words}
 
@@ -51,13 +52,10 @@ class Vocabulary:
 
     def above(self, word: str) -> frozenset[str]:
         """Every more general word that is true as well."""
-        found: set[str] = set()
-        open_ = [word]
-        while open_:
-            fresh = set(self._kinds.get(open_.pop(), ())) - found
-            found |= fresh
-            open_ += fresh
-        return frozenset(found)
+        if word not in self._above:
+            direct = self._kinds.get(word, ())
+            self._above[word] = frozenset(direct).union(*map(self.above, direct))
+        return self._above[word]
 
     def against(self, word: str) -> list[str]:
         """The other answers for a word: rivals that neither hold it nor are a kind of it.

@@ -384,7 +384,7 @@ def train_text(
     tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
     tokens = torch.stack([tokenizer([t.format(name) for name, _ in names]) for t in TEMPLATES])
     goal = table[torch.tensor([i for _, i in names])]
-    model.visual.requires_grad_(False)
+    visual, model.visual = model.visual, torch.nn.Identity()  # neither trained nor averaged here
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
         del step, done
@@ -394,4 +394,6 @@ def train_text(
         alike = (said * goal[rows]).sum(1)
         return (1 - alike).mean(), {"alike": round(alike.mean().item(), 4)}
 
-    return fit(model, loss_fn, settings, work / "ranker_text", minutes=minutes)
+    trained = fit(model, loss_fn, settings, work / "ranker_text", minutes=minutes)
+    trained.visual = visual.eval()
+    return trained
