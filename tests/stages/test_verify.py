@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from asking import cherry_scene, proposal, verifier
-from disc_models import disc_ranker, draw, one_thread
+from disc_models import disc_clip, disc_ranker, draw, one_thread
 from openai_server import OpenAIServer, Reply, error, verdict
 
 from forgetme.errors import VerifierError
 from forgetme.record.sample import Verdict
+from forgetme.stages.rank import Ranker
 from forgetme.stages.verify import ClipVerifier, focus_crop
 
 
@@ -64,7 +65,8 @@ class TestClip:
 
     def test_the_article_fits_the_name(self, scene):
         image, cherry, _ = scene
-        assert " an umbrella (" in ClipVerifier(disc_ranker())(image, cherry, "umbrella").reason
+        knows_all = Ranker(disc_clip(), "clip", context_length=8)
+        assert " an umbrella (" in ClipVerifier(knows_all)(image, cherry, "umbrella").reason
 
 
 class TestQuestion:

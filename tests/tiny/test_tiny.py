@@ -129,18 +129,59 @@ def test_trained_ranker_opens_and_names_its_words(work, tmp_path):
 
 
 def test_ranker_crops_carry_the_right_word(work):
-    from forgetme.tiny import ranker
+    from forgetme.tiny.crops import Crops
 
     bank = scene_bank(work / "scenes", 6)
-    words = ranker.vocabulary(set())
-    crops = ranker.Crops(bank, [], (np.zeros((0, 32, 32, 3), np.uint8), []), words)
-    rng = np.random.default_rng(0)
-    drawn = [crops.draw(rng) for _ in range(200)]
+    rng, crops = np.random.default_rng(0), Crops(48)
+    drawn = [crop for row in range(6) for crop in crops.scene(bank, row, rng)]
+    photo = Photo(bank.images[0], bank.ids[0] == 1, "otter", "otter.jpg")
+    shot = list(crops.photo(photo, rng, 3))
+    assert all(c.pixels.shape == (48, 48, 3) and c.pixels.dtype == np.uint8 for c in drawn + shot)
     present = {CONCEPTS[k] for k in bank.concepts.ravel() if k >= 0}
-    names = {words[label] for _, label in drawn}
-    assert names & set(CONCEPTS) <= present
-    assert {"part", "background"} <= names
-    assert all(crop.shape == (64, 64, 3) and crop.dtype == np.uint8 for crop, _ in drawn)
+    assert {c.word for c in drawn if c.source == "drawn"} == present
+    assert {c.word for c in drawn if c.source == "setting"} <= set(bank.settings)
+    assert {c.word for c in shot} == {"otter", "part", "background"}
+    rough = [c for c in shot if c.source == "photo"]
+    assert len(rough) == 6  # three masks, two views each
+    assert {c.word for c in rough} == {"otter"}
+
+
+def test_right_words_are_asked_against_their_rivals_alone(work, tmp_path):
+    from forgetme.tiny import backbone, ranker
+    from forgetme.tiny.crops import Crop
+
+    net, words = backbone.lite0(), ranker.Words.read()
+    crops = [Crop(np.full((32, 32, 3), k, np.uint8), "dog", "photo", str(k)) for k in range(9)]
+    lessons = ranker.Lessons(words, ranker.features(tmp_path, net, iter(crops), "cpu"), net)
+    dog, cat, terrier, animal = (lessons.index[w] for w in ("dog", "cat", "Airedale", "animal"))
+    logits = torch.zeros(1, len(lessons.words))
+    logits[0, [terrier, animal]] = 50.0  # both are true of a dog, and no fault
+    alone = lessons.ask(logits, torch.tensor([dog]), smooth=0.0)
+    logits[0, cat] = 50.0
+    assert lessons.ask(logits, torch.tensor([dog]), smooth=0.0) > alone + 40
+    taught = [words.classes[k] for k in lessons.under[dog].nonzero()[:, 0].tolist()]
+    assert len(taught) == 118  # ImageNet's breeds of dogs
+    assert "Airedale" in taught
+    imagined = lessons.imagine(np.random.default_rng(0), 64)
+    assert lessons.teacher(imagined).softmax(1).max(1).values.mean() > 0.5
+
+
+def test_texture_is_one_where_it_goes_on_and_none_where_the_hole_is_flat():
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    hole = np.zeros((64, 64), bool)
+    hole[20:44, 20:44] = True
+    assert rows.texture(noise, hole) == pytest.approx(1, abs=0.15)
+    noise[hole] = 128
+    assert rows.texture(noise, hole) < 0.01
+    assert np.isnan(rows.texture(np.full((64, 64, 3), 9, np.uint8), hole))
+
+
+def test_calibration_error_is_how_far_confidence_is_from_the_truth():
+    # By hand: 4 of 0.9 of which 2 are right, 6 of 0.3 of which 3 are: (4 * 0.4 + 6 * 0.2) / 10.
+    sure = [0.9] * 4 + [0.3] * 6
+    right = [True, True, False, False] + [True, False] * 3
+    assert rows.calibration_error(sure, right) == pytest.approx(0.28)
+    assert rows.calibration_error([1.0, 1.0], [True, True]) == 0
 
 
 def test_trained_filler_opens_through_simple_lama_and_keeps_what_is_known(work, tmp_path):
