@@ -47,6 +47,7 @@ TEMPLATES = (
     "a photo of the {}",
     "{}",
 )
+SHIPPED = 2  # of these are averaged when a word is asked about
 # How often a crop is drawn, by where it is from.
 WEIGHTS = {
     "photo": 1.0,
@@ -353,7 +354,7 @@ def train(
         "model": model_config(),
         "mean": backbone.MEAN,
         "std": backbone.STD,
-        "templates": TEMPLATES[:2],
+        "templates": TEMPLATES[:SHIPPED],
         **words.config,
     }
     (out / "ranker.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -377,19 +378,31 @@ def train_text(
     work: Path,
     minutes: float | None,
 ) -> open_clip.CLIP:
-    """Teaches the text tower the table: every name of a word, in every template."""
+    """Teaches the text tower the table: every name of a word, in every template.
+
+    Rivals, whose embeddings every score needs, and the shipped templates are drawn most.
+    """
     known = words.known
     index = {word: i for i, word in enumerate(known.words)}
     names = [(name, index[word]) for name, word in known.names.items()]
     tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
     tokens = torch.stack([tokenizer([t.format(name) for name, _ in names]) for t in TEMPLATES])
     goal = table[torch.tensor([i for _, i in names])]
+    rivals = set(known.rivals)
+    often = np.array(
+        [
+            0.25 if name != word.casefold() else 4.0 if word in rivals else 1.0
+            for name, word in known.names.items()
+        ]
+    )
+    often /= often.sum()
+    shipped = np.array([0.4 if t in TEMPLATES[:SHIPPED] else 0.05 for t in TEMPLATES])
     visual, model.visual = model.visual, torch.nn.Identity()  # neither trained nor averaged here
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
         del step, done
-        rows = torch.from_numpy(rng.integers(0, len(names), settings.batch))
-        picks = torch.from_numpy(rng.integers(0, len(TEMPLATES), settings.batch))
+        rows = torch.from_numpy(rng.choice(len(names), settings.batch, p=often))
+        picks = torch.from_numpy(rng.choice(len(TEMPLATES), settings.batch, p=shipped))
         said = model.encode_text(tokens[picks, rows], normalize=True)
         alike = (said * goal[rows]).sum(1)
         return (1 - alike).mean(), {"alike": round(alike.mean().item(), 4)}
