@@ -152,32 +152,26 @@ def _triples(
     original: Path, edited: Path, mask: Path
 ) -> tuple[dict[str, tuple[Path, Path, Path]], dict[str, list[str]]]:
     """Pairs files by stem: stem → three paths, and the stems without a partner by folder."""
+    from forgetme.dataset.finding import images_by_stem
+
     given = (original, edited, mask)
     if not any(path.is_dir() for path in given):
         return {original.stem: given}, {}
     if not all(path.is_dir() for path in given):
         raise ForgetmeError("give three files or three folders, not a mixture")
-    found = [_by_stem(folder) for folder in given]
-    shared = sorted(found[0].keys() & found[1].keys() & found[2].keys())
+    found = []
+    for folder in given:
+        files, shared = images_by_stem(folder)
+        for why in shared.values():
+            note(f"passed over, since they share a name: {why}")
+        found.append(files)
+    stems = found[0].keys() & found[1].keys() & found[2].keys()
     unmatched = {
-        str(folder): sorted(set(files) - set(shared))
+        str(folder): sorted(files.keys() - stems)
         for folder, files in zip(given, found, strict=True)
     }
-    triples = {stem: tuple(files[stem] for files in found) for stem in shared}
+    triples = {stem: tuple(files[stem] for files in found) for stem in sorted(stems)}
     return triples, {folder: stems for folder, stems in unmatched.items() if stems}
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    from forgetme.record.images import IMAGE_SUFFIXES
-
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in files:
-            raise ForgetmeError(f"{folder}: {files[path.stem].name} and {path.name} share a stem")
-        files[path.stem] = path
-    return files
 
 
 def _score_one(

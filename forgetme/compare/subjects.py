@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from forgetme.dataset import folders
+from forgetme.dataset.foreign import csv_rows
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.record import masks
 from forgetme.record.concept import plain
-from forgetme.record.files import read_lines
 from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.scenes import SceneRow
 from forgetme.store import Store
@@ -101,36 +100,33 @@ def subjects_of_folder(folder: Path, concept: str) -> list[Subject]:
     Raises:
         ForgetmeError: it is no such folder, or has no picture of the concept.
     """
-    from forgetme.train import items_of_folder  # brings torch
-
-    items = items_of_folder(folder)
-    of = {row.name: row.concept for row in folders.read(folder).rows}
+    rows = folders.readable(folder)
     wanted = plain(concept).casefold()
     drawn = is_drawn(folder)
     subjects = [
-        Subject(item.name, item.original, item.mask, None, item.background if drawn else None)
-        for item in items
-        if of.get(item.name) is None or plain(of[item.name]).casefold() == wanted
+        Subject(row.name, row.original, row.mask, None, row.background if drawn else None)
+        for row in rows
+        if row.concept_named is None or plain(row.concept_named).casefold() == wanted
     ]
     if not subjects:
-        held = ", ".join(sorted({name for name in of.values() if name}))
+        held = ", ".join(sorted({row.concept_named for row in rows if row.concept_named}))
         raise ForgetmeError(f"{folder} has no picture of {concept!r}; it has: {held}")
     return subjects
 
 
 def is_drawn(folder: Path) -> bool:
     """Tells whether a folder was drawn by `scenes`, so that its backgrounds are the truth."""
-    try:
-        first = next(read_lines(folder / "index.csv"), b"").decode("utf-8-sig")
-    except (ForgetmeError, UnicodeDecodeError):
+    index = folder / "index.csv"
+    if not index.is_file():
         return False
-    heading = next(csv.reader([first]), [])
-    return heading == [field.name for field in fields(SceneRow)]
+    _, row, _ = next(csv_rows(index), (0, {}, ""))
+    return list(row) == [field.name for field in fields(SceneRow)]
 
 
 def concepts_of_folder(folder: Path) -> Sequence[str]:
     """Returns the concepts that a folder's index names."""
-    return sorted({row.concept for row in folders.read(folder).rows if row.concept})
+    named = (row.concept_named for row in folders.read(folder).rows)
+    return sorted({name for name in named if name})
 
 
 def view_of(subject: Subject, dilate_px: int | None = None) -> View:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from forgetme.dataset.found import Found, Listing, inside, record_of
+from forgetme.dataset.finding import images_by_stem, inside
+from forgetme.dataset.foreign import FolderRow, Row, csv_rows, json_rows, read_as
+from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.quadruple import LAYERS, Quadruple
-from forgetme.errors import ForgetmeError
-from forgetme.record.images import IMAGE_SUFFIXES
+from forgetme.errors import BrokenImageError, ForgetmeError
+from forgetme.record.images import read_image, read_mask
+from forgetme.store.names import without_suffix
 
-_NEEDED = ("original", "background", "mask")  # the foreground follows from them
+log = logging.getLogger(__name__)
+
+NEEDED = ("original", "background", "mask")  # the foreground follows from them
 
 
 def write(quadruples: Iterable[Quadruple], folder: Path, *, shard_bytes: int) -> None:
@@ -47,7 +53,8 @@ def read(src: Path) -> Listing:
 
     All have `original/`, `background/` and `mask/` with the same stems (the authors' foreground
     lies on black; it is not read, since it follows from original and mask). `metadata.jsonl` or
-    an `index.csv` with `stem, concept, caption` says more; a stem that misses a partner is told.
+    an `index.csv` with name (or stem, file), concept and caption says more; a stem that misses a
+    partner is told.
 
     Args:
         src: the folder.
@@ -55,76 +62,145 @@ def read(src: Path) -> Listing:
     Raises:
         ForgetmeError: it is not such a folder.
     """
-    missing = [layer for layer in _NEEDED if not (src / layer).is_dir()]
+    missing = [layer for layer in NEEDED if not (src / layer).is_dir()]
     if missing:
         raise ForgetmeError(
-            f"{src} must hold the folders original, background and mask, and lacks "
-            f"{', '.join(missing)}; name the folder that holds them"
+            f"{src} has no folder {', '.join(f'{layer}/' for layer in missing)}; a dataset holds "
+            "original, background and mask, as `export` and `scenes` write them: name the folder "
+            "that holds them"
         )
-    rows = _lines(src / "metadata.jsonl")
-    if any("original_file_name" in row for row in rows):
-        return Listing(len(rows), (_from_row(src, row) for row in rows))
-    known = _index(src / "index.csv")
-    layers = {layer: _by_stem(src / layer) for layer in _NEEDED}
-    names = dict.fromkeys(name for layer in layers.values() for name in layer)  # in file order
-    return Listing(len(names), (_from_stem(src, name, layers, known) for name in names))
+    metadata = src / "metadata.jsonl"
+    if metadata.is_file():
+        ours = ["original_file_name" in row for _, row, _ in json_rows(metadata)]
+        if any(ours):
+            return Listing(len(ours), (_from_row(src, *row) for row in json_rows(metadata)))
+    files, shared = {}, {}
+    for layer in NEEDED:
+        files[layer], alike = images_by_stem(src / layer)
+        shared |= alike
+    known, damaged = _known(src, {stem for layer in files.values() for stem in layer})
+    names = dict.fromkeys(sorted({name for layer in files.values() for name in layer} | {*shared}))
+    rows = (
+        Found(name, problem=shared[name]) if name in shared else _from_stem(src, name, files, known)
+        for name in names
+    )
+    return Listing(len(names) + len(damaged), chain(damaged, rows))
 
 
-def _from_row(src: Path, row: dict[str, Any]) -> Found:
-    where = str(row.get("original_file_name", "a line without original_file_name"))
+def readable(src: Path) -> list[Found]:
+    """Reads the rows whose pictures can be decoded; the others are told in the log, with reasons.
+
+    Args:
+        src: as of `read`.
+
+    Returns:
+        The rows by name; their pictures are files, of one size each.
+
+    Raises:
+        ForgetmeError: it is not such a folder, or no row of it can be read.
+    """
+    rows, why = [], ""
+    for found in read(src).rows:
+        try:
+            if found.problem is not None:
+                raise ValueError(found.problem)
+            _check_pictures(found)
+            rows.append(found)
+        except (BrokenImageError, ValueError) as error:
+            why = f"{found.where}: {error}"
+            log.warning("left out: %s", why)
+    if not rows:
+        raise ForgetmeError(
+            f"{src} has no quadruple that can be read, a file of one name in each of "
+            f"{', '.join(NEEDED)}{f'; {why}' if why else ''}"
+        )
+    return sorted(rows, key=lambda found: found.name)
+
+
+def _check_pictures(found: Found) -> None:
+    sizes = {
+        "original": read_image(found.original).shape[:2],
+        "background": read_image(found.background).shape[:2],
+        "mask": read_mask(found.mask).shape,
+    }
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{layer} {width}x{height}" for layer, (height, width) in sizes.items())
+        raise ValueError(f"its pictures must be of one size, got {told} px; export it again")
+
+
+def _from_row(src: Path, number: int, row: dict[str, Any], wrong: str) -> Found:
+    where = f"metadata.jsonl, line {number}"
+    if wrong:
+        return Found(where, problem=wrong)
     try:
-        layers = {layer: inside(src, row[f"{layer}_file_name"]) for layer in _NEEDED}
+        read = read_as(FolderRow, row)
+        where = read.original_file_name
+        layers = {layer: inside(src, getattr(read, f"{layer}_file_name")) for layer in NEEDED}
         record = record_of(row)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         return Found(where, problem=f"its line in metadata.jsonl does not fit ({error})")
-    known = {key: row[key] for key in ("concept", "caption") if isinstance(row.get(key), str)}
-    return Found(where, name=layers["original"].stem, record=record, **known, **layers)
+    return Found(
+        where,
+        name=layers["original"].stem,
+        record=record,
+        concept=read.concept,
+        caption=read.caption or "",
+        **layers,
+    )
 
 
 def _from_stem(
-    src: Path,
-    name: str,
-    layers: dict[str, dict[str, Path]],
-    known: dict[str, dict[str, str]],
+    src: Path, name: str, layers: dict[str, dict[str, Path]], known: dict[str, Row | str]
 ) -> Found:
     lacks = [layer for layer, files in layers.items() if name not in files]
     if lacks:
         return Found(name, problem=f"no file of this name in {' and '.join(lacks)}")
-    row = known.get(name, {})
+    row = known.get(name, Row())
+    if isinstance(row, str):
+        return Found(name, problem=row)
     try:
-        files = {layer: inside(src, f"{layer}/{layers[layer][name].name}") for layer in _NEEDED}
+        files = {layer: inside(src, f"{layer}/{layers[layer][name].name}") for layer in NEEDED}
     except ValueError as error:
         return Found(name, problem=str(error))
-    source = str(files["original"])
     return Found(
         name,
         name=name,
-        concept=row.get("concept"),
-        caption=row.get("caption") or "",
-        source=source,
+        concept=row.concept,
+        caption=row.caption or "",
+        source=str(files["original"]),
         **files,
     )
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+def _known(src: Path, stems: set[str]) -> tuple[dict[str, Row | str], list[Found]]:
+    """Returns what the index says of each stem, or what is wrong there; and lines of no stem."""
+    known: dict[str, Row | str] = {}
+    damaged = []
+    index, metadata = src / "index.csv", src / "metadata.jsonl"
+    if index.is_file():
+        file, rows = index.name, csv_rows(index)
+    elif metadata.is_file():
+        file, rows = metadata.name, json_rows(metadata)
+    else:
+        return {}, []
+    for number, row, wrong in rows:
+        stem = _stem_of(row, stems)
+        try:
+            said = f"line {number} of {file}: {wrong}" if wrong else read_as(Row, row)
+        except ValueError as error:
+            said = f"line {number} of {file}: {error}"
+        if stem:
+            known[stem] = said
+        elif wrong:
+            damaged.append(Found(f"{file}, line {number}", problem=wrong))
+    return known, damaged
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
-        raise ForgetmeError(f"{path} is damaged ({error}); export it again") from error
-    return [row if isinstance(row, dict) else {} for row in rows]
-
-
-def _index(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        rows: Iterator[dict[str, str]] = csv.DictReader(lines)
-        return {row["stem"]: row for row in rows if row.get("stem")}
+def _stem_of(row: dict[str, Any], stems: set[str]) -> str:
+    """Returns the stem that a row is about: its name, with or without folder and suffix."""
+    names = (row.get(key) for key in ("stem", "name", "file", "file_name", "original"))
+    name = next((name for name in names if isinstance(name, str) and name), "")
+    if name in stems:
+        return name
+    short = without_suffix(name.replace("\\", "/").rpartition("/")[2])
+    return short if short in stems else ""

@@ -28,6 +28,7 @@ class Found:
         concept: what the sample is to forget; None where the dataset does not say.
         caption: what the picture shows.
         source: where it came from.
+        left_out: what of it cannot be read, while the rest can.
         problem: why it cannot be read; then all else is missing.
     """
 
@@ -40,7 +41,13 @@ class Found:
     concept: str | None = None
     caption: str = ""
     source: str = ""
+    left_out: tuple[str, ...] = ()
     problem: str | None = None
+
+    @property
+    def concept_named(self) -> str | None:
+        """What the dataset says that the sample is to forget; None where it does not."""
+        return self.record.concept if self.record else self.concept
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +65,3 @@ def record_of(row: dict[str, Any]) -> Record | None:
         ValueError: it claims to be our own and is damaged.
     """
     return Record.read(row) if "provenance" in row else None
-
-
-def inside(folder: Path, name: str) -> Path:
-    """Returns the file of a dataset's folder that a row names.
-
-    Raises:
-        ValueError: it is outside of the folder, or is not there.
-    """
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
-        raise ValueError(f"{name!r} lies outside of {folder}")
-    if not path.is_file():
-        raise ValueError(f"{name!r} is not there")
-    return path

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from forgetme.dataset import coco, folders, parquet, webdataset
+from forgetme.dataset.foreign import sound_part
 from forgetme.dataset.found import Found, Listing
 from forgetme.dataset.quadruple import Progress, Record
 from forgetme.dataset.rle import rle_mask
@@ -31,6 +32,9 @@ imports: dict[str, Callable[[Path], Listing]] = {
 }
 
 MOST_FAILED = 10_000  # a file of few bytes can claim billions of rows
+IMPORTED = "imported"  # how a mask came that a dataset brought
+_BY_HAND = ("chosen", "refined", "accepted", "rejected", "skipped", "flagged", "undone")
+
 Outcome = Literal["imported", "there_already", "to_fill"]
 
 
@@ -107,6 +111,7 @@ def import_dataset(
             row, outcome = _take(store, found, concept, by)
             outcomes[outcome] += 1
             by_concept[row.concept] += 1
+            failed += [f"{found.where}: {words}" for words in found.left_out]
         except DiskFullError:
             raise
         except (ForgetmeError, ValueError) as error:
@@ -127,10 +132,11 @@ def _take(store: Store, found: Found, concept: str | None, by: str) -> tuple[Sam
     if found.problem is not None:
         raise ForgetmeError(found.problem)
     record = found.record
-    concept = record.concept if record else found.concept or concept
+    concept = found.concept_named or concept
     if concept is None:
         raise ForgetmeError("it does not say its concept; name it with --concept")
     checked = _check(found)
+    details = record.details if record else {}
     row = store.import_image(
         checked.original,
         name=f"{(record.name if record else found.name) or 'image'}.png",
@@ -138,28 +144,40 @@ def _take(store: Store, found: Found, concept: str | None, by: str) -> tuple[Sam
         by=by,
         source=record.source if record else found.source,
         caption=record.caption if record else found.caption,
-        notes=checked.notes if record is None else _texts(record.details.get("notes")),
-        lineage=_lineage(record),
+        notes=checked.notes if record is None else sound_part(details, "notes") or [],
+        lineage=sound_part(details, "lineage"),
     )
     shas = (store.put_image(checked.mask), _put(store, checked.background))
-    if row.decided_event is not None or _has(row, shas):
+    if not _is_free(store, row, shas):
         return row, _there(row, shas)
-    how = {"mask_sha": shas[0], "how": "imported"}
-    row = _append(store, row, "mask_edited", how, by)
+    if row.mask_sha != shas[0] or row.chosen is not None:
+        row = _append(store, row, "mask_edited", {"mask_sha": shas[0], "how": IMPORTED}, by)
     if checked.background is None:
         return row, "to_fill"
-    kind, payload = _fill(store, checked, record, shas[1])
-    row = _append(store, row, kind, payload, by)
+    if row.picked_try is None:
+        kind, payload = _fill(store, checked, record, shas[1])
+        row = _append(store, row, kind, payload, by)
     return _accept(store, row, record, by), "imported"
 
 
-def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else []
+def _is_free(store: Store, row: SampleRow, shas: tuple[str, str | None]) -> bool:
+    """Tells whether an import may give the sample its mask: nobody did, or this import began to.
 
-
-def _lineage(record: Record | None) -> dict[str, Any] | None:
-    lineage = record.details.get("lineage") if record else None
-    return lineage if isinstance(lineage, dict) else None
+    What the machine proposed is nobody's. A mask of another import is somebody's: of two rows
+    with the same pixels the first stays.
+    """
+    if row.decided_event is not None:
+        return False
+    if row.mask_sha is None:
+        return True
+    events = store.events(row.id)
+    if any(event.kind in _BY_HAND for event in events):
+        return False
+    edits = [event.payload for event in events if event.kind == "mask_edited"]
+    if not edits:
+        return True
+    began = all((one["mask_sha"], one.get("how")) == (shas[0], IMPORTED) for one in edits)
+    return began and shas[1] is not None and all(one["image_sha"] == shas[1] for one in row.tries)
 
 
 def _put(store: Store, image: np.ndarray | None) -> str | None:
@@ -170,29 +188,22 @@ def _append(store: Store, row: SampleRow, kind: str, payload: dict[str, Any], by
     return store.append(row.id, kind, payload, by=by, expected_version=row.version)
 
 
-def _has(row: SampleRow, shas: tuple[str, str | None]) -> bool:
-    """Tells whether a mask that waits for its fill is the one that an import would set again."""
-    return shas[1] is None and row.mask_sha == shas[0]
-
-
 def _there(row: SampleRow, shas: tuple[str, str | None]) -> Outcome:
     """Says that the store has this sample, or why it cannot be taken."""
     background = None if row.picked_try is None else row.tries[row.picked_try]["image_sha"]
     same = row.mask_sha == shas[0] and shas[1] in (None, background)
     if same and row.state in ("accepted", "prepared"):
         return "there_already"
-    pixels = "" if same else " with another mask or background"
-    raise ForgetmeError(
-        f"the store has it{pixels}, {row.state} by {row.decided_by}; "
-        "take that decision back to import it"
-    )
+    what = "" if same else " with another mask or background" if shas[1] else " with another mask"
+    state = f"{row.state} by {row.decided_by}" if row.decided_by else "not decided yet"
+    raise ForgetmeError(f"the store has its pixels as {row.name}{what}, {state}; that is kept")
 
 
 def _accept(store: Store, row: SampleRow, record: Record | None, by: str) -> SampleRow:
     if record is None:
         return _append(store, row, "accepted", {"how": "policy"}, by)
-    if comment := record.details.get("comment"):
-        row = _append(store, row, "commented", {"text": str(comment)}, by)
+    if comment := sound_part(record.details, "comment"):
+        row = _append(store, row, "commented", {"text": comment}, by)
     how = record.decided_how if record.decided_how in ("human", "policy") else "policy"
     return _append(store, row, "accepted", {"how": how, "origin": asdict(record)}, by)
 
@@ -242,8 +253,8 @@ def _filled(record: Record | None, mask: np.ndarray, changed: np.ndarray) -> np.
     """Returns the mask that was filled: as our export says, else all that differs."""
     if record is None or "filled_mask" not in record.details:
         return mask | changed
-    filled = rle_mask(record.details["filled_mask"])
-    if filled.shape != mask.shape or (changed & ~filled).any():
+    filled = rle_mask(record.details["filled_mask"], mask.shape)
+    if (changed & ~filled).any():
         raise ValueError("its background differs from the original outside the filled mask")
     return filled
 
@@ -256,30 +267,17 @@ def _fill(
 ) -> tuple[str, dict[str, Any]]:
     """Returns the event of the fill: our export's own words, or scores of our own."""
     details = record.details if record else {}
-    scores, settings = details.get("scores"), details.get("settings")
-    if not _sound_scores(scores):
-        scores = _scores(checked)
+    settings = sound_part(details, "settings") or {}
     payload = {
         "image_sha": image_sha,
         "mask_sha": store.put_image(checked.filled),
-        "settings": settings if isinstance(settings, dict) else {},
+        "settings": settings,
         "made_by": record.inpainted_by if record else "imported",
-        "scores": scores,
+        "scores": sound_part(details, "scores") or _scores(checked),
     }
-    if isinstance(details.get("versions"), dict):
-        payload["versions"] = details["versions"]
-    return "refined" if details.get("kind") == "refined" else "filled", payload
-
-
-def _sound_scores(scores: Any) -> bool:
-    if not isinstance(scores, dict):
-        return False
-    for part in (scores.get("d"), scores.get("s")):
-        if not isinstance(part, dict) or not isinstance(part.get("variant"), str):
-            return False
-        if not isinstance(part.get("score"), float | int | None):
-            return False
-    return isinstance(scores.get("low"), bool) and isinstance(scores.get("thresholds", {}), dict)
+    if versions := sound_part(details, "versions"):
+        payload["versions"] = versions
+    return "refined" if details.get("kind") == "refined" and settings else "filled", payload
 
 
 def _scores(checked: _Checked) -> dict[str, Any]:

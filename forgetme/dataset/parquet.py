@@ -6,21 +6,25 @@ import glob
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from forgetme.dataset.finding import files_below
+from forgetme.dataset.foreign import Row, read_as
 from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.pages import check_footer, check_pages
 from forgetme.dataset.quadruple import LAYERS, RECORD_TYPES, Quadruple
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
 from forgetme.record.files import PIECE
+from forgetme.store.names import without_suffix
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 GROUP_ROWS = 100  # a row group: what a viewer reads at once
 GROUP_BYTES = 64 * 2**20
+_NEEDED = ("original", "background", "mask")
 _DTYPES = {str: "string", int: "int64", bool: "bool"}  # all others are float64
 
 
@@ -156,7 +160,7 @@ def read(src: Path) -> Listing:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths = [src] if src.is_file() else sorted(src.rglob("*.parquet"))
+    paths = [src] if src.is_file() else files_below(src, ".parquet")
     if not paths:
         raise ForgetmeError(f"{src} holds no parquet files; name the folder or file of a dataset")
     total = 0
@@ -167,11 +171,11 @@ def read(src: Path) -> Listing:
                 total += file.metadata.num_rows
                 names = set(file.schema_arrow.names)
                 check_pages(path, file.metadata, names & features().keys())
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise ForgetmeError(
                 f"{path} is no whole parquet file ({error}); get it again"
             ) from error
-        if lacks := [layer for layer in ("original", "background", "mask") if layer not in names]:
+        if lacks := [layer for layer in _NEEDED if layer not in names]:
             raise ForgetmeError(
                 f"{path} needs the columns original, background and mask, and lacks "
                 f"{', '.join(lacks)}; it has {', '.join(sorted(names))}"
@@ -180,26 +184,44 @@ def read(src: Path) -> Listing:
 
 
 def _rows(path: Path) -> Iterator[Found]:
+    """Reads row by row; what a damaged part holds is told together."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, buffer_size=PIECE) as file:  # else a whole row group is read
         names = [name for name in file.schema_arrow.names if name in features()]
-        rows = file.iter_batches(batch_size=1, columns=names, use_threads=False)
-        for number, batch in enumerate(rows, start=1):
-            (row,) = batch.to_pylist()
-            yield _found(f"{path.name}, row {number}", path, row)
+        end = 0
+        for group in range(file.num_row_groups):
+            number, end = end, end + file.metadata.row_group(group).num_rows
+            batches = file.iter_batches(1, row_groups=[group], columns=names, use_threads=False)
+            while number < end:
+                try:
+                    batch = next(batches)
+                except Exception as error:  # damaged pages raise anything
+                    where = f"{path.name}, rows {number + 1} to {end}"
+                    yield Found(where, problem=f"they cannot be read ({error})")
+                    break
+                number += 1
+                yield _found(f"{path.name}, row {number}", path, batch)
 
 
-def _found(where: str, path: Path, row: dict[str, Any]) -> Found:
+def _found(where: str, path: Path, batch: pa.RecordBatch) -> Found:
     try:
-        images = {layer: _image(layer, row) for layer in ("original", "background", "mask")}
-        record = record_of(row)
-    except ValueError as error:
+        (row,) = batch.to_pylist()
+        images = {layer: _image(layer, row) for layer in _NEEDED}
+        read, record = read_as(Row, row), record_of(row)
+    except Exception as error:  # cells of any kind that Arrow knows
         return Found(where, problem=str(error))
-    texts = {key: row[key] for key in ("concept", "caption") if isinstance(row.get(key), str)}
     name = row["original"].get("path") if isinstance(row["original"], dict) else None
-    stem = Path(name).stem if name else f"{path.stem}-{where.rpartition(' ')[2]}"
-    return Found(where, name=stem, record=record, source=str(path), **texts, **images)
+    stem = without_suffix(PurePath(name).name) if isinstance(name, str) else ""
+    return Found(
+        where,
+        name=stem or f"{path.stem}-{where.rpartition(' ')[2]}",
+        record=record,
+        concept=read.concept,
+        caption=read.caption or "",
+        source=str(path),
+        **images,
+    )
 
 
 def _image(layer: str, row: dict[str, Any]) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, create_model
 
 from forgetme import __version__
+from forgetme.dataset.foreign import Whole, loads_object, read_as
 from forgetme.dataset.rle import rle_string
 from forgetme.dataset.splits import Shares, split_of
 from forgetme.errors import ForgetmeError
@@ -66,20 +69,23 @@ class Record:
         Raises:
             ValueError: a column is missing or of another type.
         """
-        values = {}
-        for name, expected in RECORD_TYPES.items():
-            value = columns.get(name, "") if name == "split" else columns.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and expected is not int:
-                value = float(value)  # JSON writes 1.0 as 1 in some tools
-            if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-                raise ValueError(f"column {name!r} is missing or of another type, got {value!r}")
-            values[name] = value
-        if not isinstance(json.loads(values["provenance"]), dict):
-            raise ValueError("column 'provenance' is no JSON object")
+        values = read_as(_columns(), {"split": "", **columns}).model_dump()
+        try:
+            loads_object(values["provenance"])
+        except ValueError as error:
+            raise ValueError(f"provenance: {error}") from None
         return cls(**values)
 
 
 RECORD_TYPES: dict[str, Any] = get_type_hints(Record)
+
+
+@cache
+def _columns() -> type[BaseModel]:
+    """Returns the schema of a record's columns: no text is taken for a number."""
+    fields = {name: Whole if kind is int else kind for name, kind in RECORD_TYPES.items()}
+    config = ConfigDict(strict=True, allow_inf_nan=False)
+    return create_model("Columns", __config__=config, **fields)
 
 
 @dataclass(frozen=True, eq=False)

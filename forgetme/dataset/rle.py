@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from forgetme.dataset.foreign import RunLengths, read_as
 from forgetme.record.images import MAX_PIXELS
-from forgetme.record.masks import rle_decode, rle_encode
+from forgetme.record.masks import rle_decode
 
 MOST_RUNS = 4_000_000  # of a mask; each takes some 40 bytes while it is read
 _FIRST = 48  # the text's digits are the 64 characters from "0" on
@@ -26,51 +27,44 @@ def rle_string(mask: np.ndarray) -> dict[str, Any]:
         >>> rle_string(np.array([[True, False], [True, True]]))
         {'size': [2, 2], 'counts': '021O'}
     """
-    rle = rle_encode(mask)
-    return {"size": rle["size"], "counts": _pack(rle["counts"])}
+    from pycocotools import mask as vendor
+
+    rle = vendor.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
 
 
-def rle_mask(rle: Any) -> np.ndarray:
+def rle_mask(rle: Any, size_hw: tuple[int, int]) -> np.ndarray:
     """Reads run lengths, compressed (a text) or not (a list of numbers).
+
+    pycocotools is not asked: it writes past the mask where the runs are longer than it.
 
     Args:
         rle: `{"size": [H, W], "counts": text or list}`, from outside.
+        size_hw: the size that the mask must have.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        ValueError: they are damaged, or do not fill the size.
+        ValueError: they are damaged, of another size, or do not fill it.
     """
     try:
-        height, width = (int(side) for side in rle["size"])
-        counts = rle["counts"]
-        if isinstance(counts, str):
-            counts = _unpack(counts)
-        if min(height, width) < 1 or height * width > MAX_PIXELS:
-            raise ValueError(f"a mask of {height}x{width} px, at most {MAX_PIXELS:,} are read")
-        if len(counts) > min(height * width + 1, MOST_RUNS):
-            raise ValueError(f"a mask of {height}x{width} px with {len(counts)} runs")
-        return rle_decode({"size": [height, width], "counts": counts})
-    except (KeyError, TypeError, IndexError, OverflowError, ValueError) as error:
+        runs = read_as(RunLengths, rle)
+        if runs.size != tuple(size_hw):
+            raise ValueError(f"for {runs.size[0]}x{runs.size[1]}, not {size_hw[0]}x{size_hw[1]} px")
+        px = size_hw[0] * size_hw[1]
+        if px > MAX_PIXELS:
+            raise ValueError(f"a mask of {px:,} px, at most {MAX_PIXELS:,} are read")
+        counts = _unpack(runs.counts) if isinstance(runs.counts, str) else runs.counts
+        if len(counts) > min(px + 1, MOST_RUNS):
+            raise ValueError(f"a mask of {px:,} px with {len(counts):,} runs")
+        return rle_decode({"size": size_hw, "counts": counts})
+    except (OverflowError, ValueError) as error:
         raise ValueError(f"the mask's run lengths are damaged ({error})") from error
 
 
-def _pack(counts: list[int]) -> str:
-    """Writes each count as its difference from the one before the last, five bits a character."""
-    text = bytearray()
-    for index, count in enumerate(counts):
-        left = count - counts[index - 2] if index > 2 else count
-        more = True
-        while more:
-            bits = left & 0x1F
-            left >>= 5
-            more = left != (-1 if bits & 0x10 else 0)  # the top bit of the last five is the sign
-            text.append((bits | 0x20 if more else bits) + _FIRST)
-    return text.decode("ascii")
-
-
 def _unpack(text: str) -> list[int]:
+    """Reads each count as its difference from the one before the last, five bits a character."""
     counts: list[int] = []
     value = shift = 0
     for char in text:

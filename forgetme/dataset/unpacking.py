@@ -12,13 +12,13 @@ import re
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from forgetme.dataset.finding import is_litter
 from forgetme.dataset.kept import imports_folder
 from forgetme.dataset.tars import entries
 from forgetme.errors import DiskFullError, ForgetmeError
@@ -32,7 +32,6 @@ KINDS = {
 PIECE = 2**20  # bytes read at a time
 MAX_PATH = 240  # characters of a name inside an archive
 MAX_NAME = 64
-LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,10 @@ def unpack(store: Store, name: str, archive: Path, limits: Limits = LIMITS) -> s
             if not writer.files:
                 raise ForgetmeError(f"{name} holds no file; pack the dataset's folder again")
             return _place(folder, _root(new), name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as no:
-        raise ForgetmeError(f"{name} cannot be unpacked ({no}); pack it again") from no
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (ForgetmeError, MemoryError):
+        raise
+    except Exception as error:  # what archives hold raises anything
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(f"no room left to unpack {name}; free some disk space") from error
         raise ForgetmeError(f"{name} cannot be unpacked ({error}); pack it again") from error
 
@@ -112,13 +111,13 @@ class _Writer:
 
     def __init__(self, root: Path, files: int, size: int) -> None:
         self.root, self.files = root, 0
-        self._most_files, self._left = files, size
+        self.most_files, self._left = files, size
 
     def add(self, name: str, source: IO[bytes]) -> None:
         path = self.root.joinpath(*_parts(name))
         self.files += 1
-        if self.files > self._most_files:
-            raise ForgetmeError(f"it holds more than {self._most_files:,} files; import fewer")
+        if self.files > self.most_files:
+            raise ForgetmeError(f"it holds more than {self.most_files:,} files; import fewer")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as target:
             while piece := source.read(PIECE):
@@ -143,14 +142,14 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _is_litter(name: str) -> bool:
-    return any(part in LITTER for part in PurePosixPath(name).parts)
+    return any(is_litter(part) for part in _parts(name))
 
 
 def _read_zip(archive: Path, name: str, writer: _Writer) -> None:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
             mode = entry.external_attr >> 16
-            if entry.is_dir() or _is_litter(entry.filename):
+            if entry.filename.endswith("/") or _is_litter(entry.filename):
                 continue
             if (stat.S_IFMT(mode) not in (0, stat.S_IFREG)) or entry.flag_bits & 1:
                 raise ForgetmeError(
@@ -167,7 +166,9 @@ def _read_zip(archive: Path, name: str, writer: _Writer) -> None:
 
 
 def _read_tar(archive: Path, name: str, writer: _Writer) -> None:
-    for entry in entries(archive):
+    for number, entry in enumerate(entries(archive)):
+        if number > 2 * writer.most_files:
+            raise ForgetmeError(f"{name} has too many entries; import it in parts")
         if entry.is_folder or _is_litter(entry.name):
             continue
         if not entry.is_file:

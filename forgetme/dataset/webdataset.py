@@ -8,13 +8,16 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
+from forgetme.dataset.finding import files_below, is_litter
+from forgetme.dataset.foreign import StreamedRow, loads_object, read_as
 from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.parquet import data_files
 from forgetme.dataset.quadruple import LAYERS, Quadruple
 from forgetme.dataset.splits import SPLITS
-from forgetme.dataset.tars import entries
+from forgetme.dataset.tars import Entry, entries
 from forgetme.errors import ForgetmeError
 
 MOST_SAMPLE_BYTES = 3 * 2**26  # 192 MiB: all files of one sample, which are in memory at once
@@ -83,13 +86,18 @@ def read(src: Path) -> Listing:
     Raises:
         ForgetmeError: there are none, or one is damaged.
     """
-    paths = [src] if src.is_file() else sorted(src.rglob("*.tar"))
+    paths = [src] if src.is_file() else files_below(src, ".tar")
     if not paths:
         raise ForgetmeError(f"{src} holds no .tar files; name the folder or file of a dataset")
     total = 0
     for path in paths:
-        total += len({_key(entry.name) for entry in entries(path) if entry.is_file})
+        total += sum(1 for _ in groupby(_plain(path), lambda entry: _key(entry.name)))
     return Listing(total, (found for path in paths for found in _samples(path)))
+
+
+def _plain(path: Path) -> Iterator[Entry]:
+    names = ((one, one.name.rpartition("/")[2]) for one in entries(path) if one.is_file)
+    return (entry for entry, name in names if not is_litter(name))
 
 
 def _key(name: str) -> str:
@@ -99,38 +107,47 @@ def _key(name: str) -> str:
 
 
 def _samples(path: Path) -> Iterator[Found]:
-    key, parts = None, {}
-    for entry in entries(path):
-        if not entry.is_file:
-            continue
-        if _key(entry.name) != key and key is not None:
-            yield _found(path, key, parts)
-            parts = {}
-        key = _key(entry.name)
-        part = entry.name[len(key) + 1 :].lower()
-        if part not in _PARTS:
-            continue
-        if entry.size + sum(map(len, parts.values())) > MOST_SAMPLE_BYTES:
-            parts["problem"] = f"{entry.name} has {entry.size:,} bytes".encode()
-            continue
-        parts[part] = entry.read()
-    if key is not None:
-        yield _found(path, key, parts)
+    for key, group in groupby(_plain(path), lambda entry: _key(entry.name)):
+        where, (parts, wrong) = f"{path.name}: {key}", _parts(key, group)
+        try:
+            if wrong:
+                raise ValueError(wrong)
+            yield _found(where, f"{path}#{key}", key, parts)
+        except ValueError as error:
+            yield Found(where, problem=str(error))
 
 
-def _found(path: Path, key: str, parts: dict[str, bytes]) -> Found:
-    where = f"{path.name}: {key}"
-    if "problem" in parts:
-        return Found(where, problem=parts["problem"].decode())
+def _parts(key: str, group: Iterator[Entry]) -> tuple[dict[str, bytes], str]:
+    """Reads the files of one sample that are needed; tells where they are too large together."""
+    parts: dict[str, bytes] = {}
+    wrong, left = "", MOST_SAMPLE_BYTES
+    for entry in group:
+        name = entry.name[len(key) + 1 :].lower()
+        if name not in _PARTS or wrong:
+            continue
+        left -= entry.size
+        if left < 0:
+            wrong, parts = f"{entry.name} has {entry.size:,} bytes", {}
+        else:
+            parts[name] = entry.read()
+    return parts, wrong
+
+
+def _found(where: str, source: str, key: str, parts: dict[str, bytes]) -> Found:
     if lacks := [layer for layer in _NEEDED if f"{layer}.png" not in parts]:
-        return Found(where, problem=f"no {' and '.join(f'{layer}.png' for layer in lacks)}")
+        raise ValueError(f"no {' and '.join(f'{layer}.png' for layer in lacks)}")
     images = {layer: parts[f"{layer}.png"] for layer in _NEEDED}
     try:
-        row = json.loads(parts.get("json", b"{}"))
-        row = row if isinstance(row, dict) else {}
-        record = record_of(row)
+        row = loads_object(parts.get("json", b"{}"))
+        read, record = read_as(StreamedRow, row), record_of(row)
     except ValueError as error:
-        return Found(where, problem=f"its .json does not fit ({error})")
-    texts = {name: row[name] for name in ("concept", "caption") if isinstance(row.get(name), str)}
-    name = str(row.get("stem") or key.rpartition("/")[2])
-    return Found(where, name=name, record=record, source=f"{path}#{key}", **texts, **images)
+        raise ValueError(f"its .json does not fit ({error})") from error
+    return Found(
+        where,
+        name=read.stem or key.rpartition("/")[2],
+        record=record,
+        concept=read.concept,
+        caption=read.caption or "",
+        source=source,
+        **images,
+    )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from forgetme.dataset import folders
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.store import Store
-
-LAYERS = ("original", "background", "mask")
 
 
 @dataclass(frozen=True)
@@ -55,50 +52,18 @@ def items_of_store(store: Store, concept: str) -> list[Item]:
 
 
 def items_of_folder(folder: Path) -> list[Item]:
-    """Returns the quadruples of a folder with `original/ background/ mask/`, by stem.
+    """Returns the quadruples of a folder with `original/ background/ mask/`, by name.
 
-    Captions come from `index.csv` (columns name or file, caption) or `metadata.jsonl` where there
-    is one.
+    Captions come from its `metadata.jsonl` or `index.csv`, see `folders.read`. A row that cannot
+    be read is left out, and told in the log with its reason.
 
     Raises:
-        ForgetmeError: a layer is missing, or no stem is in all three.
+        ForgetmeError: a layer is missing, or no row can be read.
     """
-    stems: dict[str, dict[str, Path]] = {}
-    for layer in LAYERS:
-        if not (folder / layer).is_dir():
-            raise ForgetmeError(
-                f"{folder} has no folder {layer}/; a dataset has {', '.join(LAYERS)}, "
-                "as `python -m forgetme export` and `scenes` write it"
-            )
-        for path in sorted((folder / layer).iterdir()):
-            stems.setdefault(path.stem, {})[layer] = path
-    captions = _captions(folder)
-    items = [
-        Item(stem, *(found[layer] for layer in LAYERS), captions.get(stem, ""))
-        for stem, found in sorted(stems.items())
-        if len(found) == len(LAYERS)
+    return [
+        Item(row.name, row.original, row.background, row.mask, row.caption)
+        for row in folders.readable(folder)
     ]
-    if not items:
-        raise ForgetmeError(f"{folder}: no file name is in all of {', '.join(LAYERS)}")
-    return items
-
-
-def _captions(folder: Path) -> dict[str, str]:
-    index, metadata = folder / "index.csv", folder / "metadata.jsonl"
-    if index.is_file():
-        with index.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
-    elif metadata.is_file():
-        lines = [json.loads(line) for line in metadata.read_text(encoding="utf-8").splitlines()]
-    else:
-        return {}
-    captions = {}
-    for line in lines:
-        name = next(
-            (line[key] for key in ("name", "stem", "file_name", "original") if line.get(key)), ""
-        )
-        captions[Path(name).stem] = line.get("caption") or ""
-    return captions
 
 
 def fingerprint(items: list[Item]) -> str:

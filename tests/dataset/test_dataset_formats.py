@@ -379,21 +379,21 @@ def test_shares_that_are_none_are_refused(text):
 # ------------------------------------------------------------------------------ run lengths
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools and numpy's `copy`
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_run_lengths_are_those_of_pycocotools(mask):
     vendor = pytest.importorskip("pycocotools.mask")
-    theirs = vendor.encode(np.asfortranarray(mask, dtype=np.uint8))
     mine = rle_string(mask)
-    assert mine == {"size": theirs["size"], "counts": theirs["counts"].decode()}
-    assert np.array_equal(rle_mask(mine), mask)
-    assert np.array_equal(rle_mask(rle_encode(mask)), mask)
+    assert np.array_equal(vendor.decode(mine), mask)
+    assert np.array_equal(rle_mask(mine, mask.shape), mask)
+    assert np.array_equal(rle_mask(rle_encode(mask), mask.shape), mask)
 
 
 def test_run_lengths_of_a_large_mask_come_back():
     mask = np.zeros((3000, 4000), bool)
     mask[100:2900, 7:3990] = True
     mask[1000:1010, 50] = False
-    assert np.array_equal(rle_mask(rle_string(mask)), mask)
+    assert np.array_equal(rle_mask(rle_string(mask), mask.shape), mask)
 
 
 @pytest.mark.parametrize(
@@ -410,11 +410,15 @@ def test_run_lengths_of_a_large_mask_come_back():
         {"size": [2, 2], "counts": [-1, 5]},
         {"size": [2, 2], "counts": {"a": 1}},
         {"size": "ab", "counts": [4]},
+        {"size": [46_340, 46_340], "counts": [46_340**2]},
+        {"size": [2, 2], "counts": [1, 2**39, 5]},
+        {"size": [2, 2], "counts": "0" * 100},
+        {"size": [2, 2], "counts": [float("nan"), 4]},
     ],
 )
 def test_damaged_run_lengths_are_refused(rle):
     with pytest.raises(ValueError, match="damaged"):
-        rle_mask(rle)
+        rle_mask(rle, (2, 2))
 
 
 # ------------------------------------------------------------------------------ other makers
@@ -684,7 +688,7 @@ def test_a_record_from_outside_must_have_the_right_types(exported):
         {"provenance": "{"},
         {"entangled_d": "high"},
     ):
-        with pytest.raises(ValueError, match="provenance|column|Expecting"):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
             Record.read(row | wrong)
 
 

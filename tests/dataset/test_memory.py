@@ -31,7 +31,7 @@ for path, form, words in json.loads(sys.argv[2]):
     assert words in said, (path, said[:1000])
 for size, counts in (((46340, 46340), [46340 * 46340]), ((10**4, 10**4), "1" * 10**7)):
     try:
-        rle_mask({"size": size, "counts": counts})
+        rle_mask({"size": size, "counts": counts}, size)
     except ValueError:
         continue
     raise AssertionError(size)
