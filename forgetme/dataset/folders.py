@@ -107,8 +107,9 @@ def readable(src: Path) -> list[Found]:
             _check_pictures(found)
             rows.append(found)
         except (BrokenImageError, ValueError) as error:
-            why = f"{found.where}: {error}"
-            log.warning("left out: %s", why)
+            told = f"{found.where}: {error}"
+            why = why or told
+            log.warning("left out: %s", told)
     if not rows:
         raise ForgetmeError(
             f"{src} has no quadruple that can be read, a file of one name in each of "

@@ -67,6 +67,8 @@ def _next(tar: tarfile.TarFile, source: _Headers) -> tarfile.TarInfo | None:
     tar.members.clear()  # it would keep them all
     if sum(len(key) + len(value) for key, value in tar.pax_headers.items()) > MOST_HEADER:
         raise tarfile.ReadError("its headers hold far more than names")
+    if entry is not None and entry.size < 0:
+        raise tarfile.ReadError(f"{entry.name[:80]!r} claims {entry.size:,} bytes")
     return entry
 
 
