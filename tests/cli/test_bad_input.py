@@ -163,7 +163,8 @@ def test_score_with_a_mask_that_cannot_be_says_why(tmp_path, mask, words):
 def test_score_of_images_of_two_sizes_says_so(tmp_path):
     (tmp_path / "a.png").write_bytes(png_bytes(noise()))
     (tmp_path / "b.png").write_bytes(png_bytes(noise(50, 50)))
-    result = run("score", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "a.png")
+    (tmp_path / "mask.png").write_bytes(png_bytes(noise()[..., 0] > 127))
+    result = run("score", tmp_path / "a.png", tmp_path / "b.png", tmp_path / "mask.png")
     assert result.exit_code == 1
     assert "50" in result.stderr
 
