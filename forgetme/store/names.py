@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES
@@ -50,6 +50,25 @@ def without_suffix(name: str) -> str:
 def name_key(name: str) -> str:
     """Returns what two names share when some file system takes them for the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+# A folder by its whole path, with what stands before the last name; no part of an address.
+_PLACE = re.compile(
+    r"""(?<![\w.:/\\~-])(?:[A-Za-z]:[\\/]|~?/|\\\\)(?:[^\s/\\:'"<>|?*,;()]+[\\/])+"""
+)
+
+
+def without_places(text: str) -> str:
+    r"""Returns `text` with the names of files in it, and not where on this machine they lie.
+
+    Example:
+        >>> without_places("/home/ann/cats/a.png is cut off; see https://host/a/b")
+        'a.png is cut off; see https://host/a/b'
+    """
+    whole = PurePosixPath(text) if text.startswith("/") else PureWindowsPath(text)
+    if whole.is_absolute() and ": " not in text:  # nothing but a path, maybe with spaces
+        return whole.name
+    return _PLACE.sub("", text)
 
 
 def plain_text(text: str) -> str:

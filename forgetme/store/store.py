@@ -190,7 +190,8 @@ class Store:
             error: why it cannot be read and what to do.
             source: path of the file.
         """
-        payload = {"image_sha": None, "error": error}
+        # people read the error: the file's name, not its place
+        payload = {"image_sha": None, "error": error.replace(source or name, name)}
         return self._import(
             broken_identity(source, name),
             payload,

@@ -19,6 +19,7 @@ from forgetme.compare import kept, votes
 from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
 from forgetme.ui.curate import act, clock, shown
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.jobs import view
 from forgetme.ui.pictures import FOREVER, SampleId
 from forgetme.ui.who import Curator, Lead, Viewer, Work
@@ -76,7 +77,7 @@ class Ballot(BaseModel):
     """A vote on the two pictures of a row."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    row: int = Field(ge=0)
+    row: int = Field(ge=0, le=MAX_NUMBER)
     left: Key
     right: Key
     choice: votes.Choice

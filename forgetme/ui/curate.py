@@ -23,6 +23,7 @@ from forgetme.record.images import read_image_with_notes
 from forgetme.record.sample import FillSettings
 from forgetme.store import SampleRow
 from forgetme.ui import queue, views, who
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Curator, Viewer, Work
 
 Json = dict[str, Any]
@@ -32,14 +33,15 @@ MAX_CONCEPT = 80  # characters
 MACHINE = ("filled", "refined", "proposed")
 
 
-Point = Annotated[list[float], Field(min_length=3, max_length=3)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+Point = Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
 
 
 class Body(BaseModel):
     """Arguments of an act: the version that the curator saw, and nothing that is not asked for."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    seen: int | None = Field(default=None, ge=0)
+    seen: Annotated[int, Field(ge=0, le=MAX_NUMBER)] | None = None
 
 
 class Choice(Body):

@@ -17,6 +17,7 @@ from forgetme.dataset.splits import SHARES, SPLITS, split_of
 from forgetme.record.sample import STATES
 from forgetme.store import SampleRow
 from forgetme.store.survey import ScoreLine
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.views import summary
 from forgetme.ui.who import Viewer
 
@@ -35,7 +36,7 @@ def router() -> APIRouter:
         return [asdict(line) for line in review.store.table1()]
 
     @routes.get("/scores")
-    def scores(review: Viewer, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+    def scores(review: Viewer, after: Annotated[int, Query(ge=0, le=MAX_NUMBER)] = 0) -> Response:
         found = review.store.survey.scores(after)
         if found.upto == after and not found.whole:
             return JSONResponse({"upto": after, "whole": False, "rows": []})

@@ -22,6 +22,7 @@ DATASET_UPLOAD = "/forgetme/api/data/imports/upload"
 MAX_DATASET_BYTES = 4 * 2**30  # streamed to the disk, never held in memory
 MAX_BODY_BYTES = 2**20  # of any other request
 MARK = "x-forgetme"  # a header that only scripts of the same origin can send
+MAX_NUMBER = 2**53  # of what a request may count: exact in JavaScript, small for a database
 READING = ("GET", "HEAD", "OPTIONS")
 
 # All that the page asks for: our own routes, and those of Gradio that show it. What else Gradio

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from forgetme.curate import team
 from forgetme.errors import StaleVersionError
 from forgetme.ui import curate, views
 from forgetme.ui.curate import SampleId
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Curator, Viewer, Work
 
 Json = dict[str, Any]
@@ -29,8 +30,8 @@ class Mine(BaseModel):
     """The version on which a person's own work stands, and the one that they saw beside it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    version: int = Field(ge=1)
-    seen: int = Field(ge=1)
+    version: int = Field(ge=1, le=MAX_NUMBER)
+    seen: int = Field(ge=1, le=MAX_NUMBER)
 
 
 def router() -> APIRouter:
@@ -48,7 +49,9 @@ def router() -> APIRouter:
         }
 
     @routes.get("/samples/{sample_id}/at/{version}")
-    def at(sample_id: SampleId, version: int, review: Viewer) -> Json:
+    def at(
+        sample_id: SampleId, version: Annotated[int, Path(ge=1, le=MAX_NUMBER)], review: Viewer
+    ) -> Json:
         row = team.row_at(review.store, sample_id, version)
         return {
             "sample": views.detail(review, row),

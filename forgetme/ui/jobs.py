@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from forgetme import jobs
 from forgetme.curate.review import Review
-from forgetme.ui.who import Curator, Lead, Viewer, need, person
+from forgetme.ui.who import Asking, Curator, Lead, Viewer, need, person, told
 
 Json = dict[str, Any]
 JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
@@ -32,13 +32,17 @@ def router() -> APIRouter:
     routes = APIRouter(prefix="/api")
 
     @routes.get("/jobs")
-    def listed(review: Viewer, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Json:
-        return {"jobs": [view(job) for job in jobs.list(review.store, limit=limit)]}
+    def listed(
+        review: Viewer, asking: Asking, limit: Annotated[int, Query(ge=1, le=100)] = 20
+    ) -> Json:
+        found = [view(job) for job in jobs.list(review.store, limit=limit)]
+        return {"jobs": told(asking, found)}
 
     @routes.get("/jobs/{job_id}")
-    def one(job_id: JobId, review: Curator) -> Json:
+    def one(job_id: JobId, review: Curator, asking: Asking) -> Json:
         job = jobs.get(review.store, job_id)
-        return {**view(job), "log": jobs.read_log(review.store, job_id, lines=LINES)}
+        log = jobs.read_log(review.store, job_id, lines=LINES)
+        return told(asking, {**view(job), "log": log})
 
     @routes.post("/jobs/{job_id}/stop")
     def stop(job_id: JobId, body: Stop, review: Curator, request: Request) -> Json:

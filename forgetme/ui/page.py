@@ -223,7 +223,11 @@ def _speak_plainly(app: FastAPI, review: Review) -> None:
     @app.exception_handler(ForgetmeError)
     def ours(request: Request, error: ForgetmeError) -> JSONResponse:
         status = 404 if request.method in guard.READING else 400  # a read fails where nothing is
-        return answer(status, type(error).__name__, str(error))
+        try:
+            asking = who.person(request)
+        except who.Refusal:
+            asking = None
+        return answer(status, type(error).__name__, who.told(asking, str(error)))
 
     @app.exception_handler(RequestValidationError)
     def bad(request: Request, error: RequestValidationError) -> JSONResponse:

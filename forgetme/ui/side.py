@@ -21,6 +21,7 @@ from forgetme.record.images import read_image_with_notes
 from forgetme.store import SampleRow
 from forgetme.ui import views, who
 from forgetme.ui.curate import clock, last_ten, shown
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Curator, Viewer, Work
 
 Json = dict[str, Any]
@@ -57,7 +58,7 @@ def router() -> APIRouter:
     routes = APIRouter(prefix="/api/side")
 
     @routes.get("/backdrops")
-    def backdrops(review: Viewer, offset: Annotated[int, Query(ge=0)] = 0) -> Json:
+    def backdrops(review: Viewer, offset: Annotated[int, Query(ge=0, le=MAX_NUMBER)] = 0) -> Json:
         rows, more = side_story.backdrops(review.store, offset=offset)
         return {"rows": [_backdrop(row) for row in rows], "more": more}
 

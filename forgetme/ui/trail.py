@@ -13,8 +13,10 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
 from forgetme.store import Event
+from forgetme.store.names import without_places
 from forgetme.store.record import Kind
 from forgetme.store.survey import TrailFilter
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Lead
 
 Json = dict[str, Any]
@@ -45,7 +47,7 @@ def router() -> APIRouter:
     def page(
         review: Lead,
         which: Which,
-        before: Annotated[int | None, Query(ge=1)] = None,
+        before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER)] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     ) -> Json:
         survey = review.store.survey
@@ -109,7 +111,7 @@ def words(event: Event) -> str:
             found = f"{payload.get('verdict')}: {text}" if text else str(payload.get("verdict"))
         case _:
             found = payload.get("text") or payload.get("reason") or payload.get("comment") or ""
-    found = str(found)
+    found = without_places(str(found))
     return found if len(found) <= MAX_WORDS else found[: MAX_WORDS - 1] + "…"
 
 

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from forgetme import jobs
 from forgetme.curate.review import Review
 from forgetme.dataset.kept import zipped_files
+from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.jobs import LINES
 from forgetme.ui.who import Curator, Lead, Viewer
 
@@ -35,6 +36,9 @@ MAX_PROMPT = 500  # characters
 MAX_KEEP = 100
 MAX_JOBS = 300  # looked through
 QUIET_SECONDS = 60.0  # a run of a command, whose log is older than this, has ended
+
+
+Option = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class Settings(BaseModel):
@@ -56,11 +60,11 @@ class Settings(BaseModel):
     rank: int = Field(default=4, ge=1, le=1024)
     precision: str = Field(default="no", max_length=10)
     gradient_checkpointing: bool = False
-    clip: float = Field(default=1.0, ge=0)
+    clip: float = Field(default=1.0, ge=0, le=1e6)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    probe_every: int = Field(default=100, ge=0)
-    save_every: int = Field(default=100, ge=0)
-    options: dict[Annotated[str, Field(max_length=40)], float] = Field(default={}, max_length=40)
+    probe_every: int = Field(default=100, ge=0, le=MAX_NUMBER)
+    save_every: int = Field(default=100, ge=0, le=MAX_NUMBER)
+    options: dict[Annotated[str, Field(max_length=40)], Option] = Field(default={}, max_length=40)
 
 
 class Plan(BaseModel):
@@ -143,7 +147,7 @@ def _reads(routes: APIRouter) -> None:
     @routes.get("/runs/{name}/probes/{step}-{place}.png")
     def strip(
         name: Name,
-        step: Annotated[int, Path(ge=0)],
+        step: Annotated[int, Path(ge=0, le=MAX_NUMBER)],
         place: Annotated[int, Path(ge=0, le=MAX_KEEP)],
         review: Viewer,
     ) -> FileResponse:

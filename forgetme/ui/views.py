@@ -13,6 +13,7 @@ from typing import Any
 from forgetme.curate.review import Review
 from forgetme.record import masks
 from forgetme.store import SampleRow
+from forgetme.store.names import without_places
 
 Json = dict[str, Any]
 POINT_DIGITS = 1  # outlines are sent to a tenth of a pixel
@@ -31,7 +32,7 @@ def summary(row: SampleRow) -> Json:
         "image_sha": row.image_sha,
         "width": row.width,
         "height": row.height,
-        "error": row.error,
+        "error": row.error and without_places(row.error),
         "d": row.score_d,
         "s": row.score_s,
         "low": row.low,
@@ -49,7 +50,7 @@ def detail(review: Review, row: SampleRow) -> Json:
     key = layers_key(row)
     return {
         **summary(row),
-        "source": row.source,
+        "source": without_places(row.source),
         "caption": row.caption,
         "notes": row.notes,
         "lineage": row.lineage,

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.store import Store
+from forgetme.store.names import without_places
 from forgetme.store.people import ROLES, SESSION_SECONDS, Role
 from forgetme.ui.guard import READING
 from forgetme.ui.oauth import HubSignIn
@@ -126,6 +127,17 @@ def about(request: Request) -> dict[str, Any]:
     return {"by": asking.name, "role": asking.role, "signed_in": signed_in, "demo": door.demo}
 
 
+def told(asking: Person | None, value: Any) -> Any:
+    """Returns an answer as it may be told: whoever is no lead hears names, not places of files."""
+    if asking is not None and asking.role == "lead":
+        return value
+    if isinstance(value, str):
+        return without_places(value)
+    if isinstance(value, dict):
+        return {key: told(asking, one) for key, one in value.items()}
+    return [told(asking, one) for one in value] if isinstance(value, list) else value
+
+
 def check_free(review: Review, sample_id: str) -> None:
     """Refuses an act on a sample that is somebody else's at the moment.
 
@@ -167,6 +179,7 @@ def _review(request: Request, role: Role) -> Review:
     return review
 
 
+Asking = Annotated[Person, Depends(person)]
 Viewer = Annotated[Review, Depends(viewer)]
 Curator = Annotated[Review, Depends(curator)]
 Lead = Annotated[Review, Depends(lead)]
