@@ -29,7 +29,6 @@ from forgetme.compare.columns import COLUMNS, NEED_A_RUN, Bench, Column, Painted
 from forgetme.compare.scores import rmse
 from forgetme.compare.subjects import View, concepts_of_folder, subjects_of_folder, view_of
 from forgetme.compare.worn import Worn, run_folders, wear
-from forgetme.curate.fills import made_by
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.metrics import clip_distance, outer_ssim
 from forgetme.record.concept import plain
@@ -105,8 +104,6 @@ def columns(bench: Bench, worn: Worn | None) -> Iterator[Column]:
     settings = {"blur": BLUR, "telea_px": TELEA_PX}
     for key, fill in (CHEAP | {"telea": telea}).items():
         yield _column(key, "benchmarks.judge", settings, fill)
-    models = bench.models
-    yield _column("lama", made_by(models, "inpainter"), {}, models.inpainter)
     for key, make in COLUMNS.items():
         if key in NEED_A_RUN and worn is None:
             continue

@@ -145,7 +145,7 @@ def filled(store: Store, mask: np.ndarray, background: np.ndarray) -> dict:
             "d": SCORE,
             "s": SCORE,
             "low": False,
-            "words": ["the object is gone"],
+            "words": ["what was there changed inside the mask"],
             "thresholds": {"low_d": 0.35, "low_s": 0.6},
         },
     }

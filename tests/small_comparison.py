@@ -24,7 +24,7 @@ from forgetme.store import SampleRow, Store
 
 SCALES = tuple(round(0.1 * step, 1) for step in range(1, 11))
 SCORES = (
-    ("entangled_d", "Entangled-D", True, "high: the object is gone and its place fits"),
+    ("entangled_d", "Entangled-D", True, "high: much changed in the hole, and its place fits"),
     ("entangled_s", "Entangled-S", True, "high: the fill fits its surroundings"),
     ("outer_psnr", "outer PSNR", True, "dB, how well the rest was kept"),
     ("rmse", "RMSE to the truth", False, "how far the fill is from the real background"),
@@ -130,7 +130,7 @@ def accept(store: Store, scene: Scene, name: str) -> SampleRow:
             "d": {"score": 0.8, "variant": "paper", "warnings": []},
             "s": {"score": 0.9, "variant": "paper", "warnings": []},
             "low": False,
-            "words": ["the object is gone"],
+            "words": ["what was there changed inside the mask"],
             "thresholds": {"low_d": 0.35, "low_s": 0.6},
         },
     }

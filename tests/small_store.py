@@ -53,7 +53,7 @@ def filled(
             "d": {"score": d, "variant": "paper", "warnings": []},
             "s": {"score": s, "variant": "paper", "warnings": []},
             "low": False,
-            "words": ["the object is gone"],
+            "words": ["what was there changed inside the mask"],
             "thresholds": {"low_d": 0.35, "low_s": 0.6},
         },
     }

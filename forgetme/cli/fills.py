@@ -56,8 +56,9 @@ def refine(
 ) -> None:
     """Give low fills one more try by diffusion; it is picked only where it is better.
 
-    Better: the object is gone where it had come back; else not low instead of low; else a higher
-    mean of Entangled-D and -S. Run it with another --seed for one more round.
+    Better: the object is no longer seen; else no smear and no seam; else scores that are not low;
+    else a higher mean of Entangled-D and -S. A try that somebody picked by hand stays picked. Run
+    it with another --seed for one more round.
     """
     from forgetme.curate import refine
     from forgetme.stages.models import load_models

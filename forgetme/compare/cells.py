@@ -18,7 +18,7 @@ from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
 from forgetme.record.images import array_sha
 
 PAINTED = 1  # counts up when a column paints otherwise, or is measured otherwise
-SCORED = 1  # the same for the scores
+SCORED = 2  # the same for the scores
 _NO_MEMORY = ("MemoryError", "OutOfMemoryError")  # Python's, torch's
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from forgetme.compare.subjects import View
 from forgetme.compare.worn import Worn
 from forgetme.curate import fills
+from forgetme.curate.checks import checks_of, failed
 from forgetme.curate.suggest import suggest
 from forgetme.errors import MissingModelError
 from forgetme.record.sample import Fill, FillSettings
@@ -145,17 +146,21 @@ class Bench:
 
 
 def own(bench: Bench, _: Worn | None) -> Column:
-    """LaMa first; where that is low, one try by diffusion, kept where it is better."""
+    """LaMa first; where that is low, one try by diffusion, kept where it is better.
+
+    Better by the scores that judge it in the table: read it beside `lama`.
+    """
     models, policy = bench.models, replace(bench.policy, fill=bench.form)
     names = [fills.made_by(models, stage) for stage in ("inpainter", "diffusion")]
 
     def paint(view: View) -> Painted:
         first = fills.fill(view.image, view.hole, models, policy)
-        if not first.scores.low(policy.thresholds):
+        tried = _try(first, view, bench)
+        if not tried["scores"]["low"]:
             return Painted(first.image, "LaMa")
         form = replace(bench.form, prompt=bench.backdrop(view))
         second = fills.refine(view.image, view.hole, models, policy, form, start=first.image)
-        if fills.is_better(_try(second, view, bench), _try(first, view, bench)):
+        if fills.is_better(_try(second, view, bench), tried):
             return Painted(second.image, f"refined: {form.prompt}")
         return Painted(first.image, f"LaMa; no better: {form.prompt}")
 
@@ -164,6 +169,17 @@ def own(bench: Bench, _: Worn | None) -> Column:
         "thresholds": asdict(policy.thresholds),
     }
     return Column("own", "LaMa, refined where low", " + ".join(names), settings, paint)
+
+
+def lama(bench: Bench, _: Worn | None) -> Column:
+    """LaMa alone: no score chooses it, so that scores may judge it."""
+    models = bench.models
+
+    def paint(view: View) -> Painted:
+        return Painted(models.inpainter(view.image, view.hole, pad=bench.form.pad))
+
+    maker = fills.made_by(models, "inpainter")
+    return Column("lama", "LaMa alone", maker, {"pad": bench.form.pad}, paint)
 
 
 def sd_inpaint(bench: Bench, _: Worn | None) -> Column:
@@ -232,6 +248,7 @@ def lora_img2img(bench: Bench, worn: Worn | None) -> Column:
 
 COLUMNS: dict[str, Callable[[Bench, Worn | None], Column]] = {
     "own": own,
+    "lama": lama,
     "sd-inpaint": sd_inpaint,
     "clipaway": clipaway,
     "lora-inpaint": lora_inpaint,
@@ -266,8 +283,11 @@ def _inpainted(model: Diffusion, view: View, prompt: str, form: FillSettings) ->
 
 def _try(made: Fill, view: View, bench: Bench) -> dict[str, Any]:
     """A fill as `fills.is_better` compares them."""
-    seen = fills.look(made, view.mask, bench.wanted.concept, bench.models)
-    return {"scores": made.scores.as_json(bench.policy.thresholds), "came_back": asdict(seen)}
+    limits = bench.policy.thresholds
+    found = checks_of(view.image, made, view.mask, bench.wanted.concept, bench.models, limits)
+    tried = {"scores": made.scores.as_json(limits), "checks": [asdict(one) for one in found]}
+    tried["scores"]["low"] |= failed(tried)
+    return tried
 
 
 def _plain(form: FillSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forgetme.compare.scores import SHARES
-from forgetme.compare.summing import best_keys, rounded
+from forgetme.compare.summing import best_keys, caveat, rounded
 
 Table = Mapping[str, Any]
 _SPECIAL = {
@@ -18,7 +18,7 @@ _ARROWS = {True: r"$\uparrow$", False: r"$\downarrow$"}
 
 
 def latex_table(table: Table) -> str:
-    """Returns two tables: the means with half their 95 % interval, best in bold; and the paper's.
+    """Returns two tables: the means with half their 95 % interval, and the paper's.
 
     Args:
         table: as `table.json` has it.
@@ -48,8 +48,8 @@ def _ours(table: Table) -> str:
     caption = (
         f"Fills of {n} pictures of {escaped(table['concept'])}, preset {table['preset']}, seed "
         f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval, of shares Wilson's. "
-        "Entangled is of the paper's printed equations."
-    )
+        "Entangled is of the paper's printed equations. "
+    ) + escaped(caveat({one["key"] for one in table["columns"]}))
     return _tabular(["Fill", *heading], lines, caption)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from forgetme.compare.chart import chart
 from forgetme.compare.looks import CSS, SCRIPT
-from forgetme.compare.summing import best_keys, rounded
+from forgetme.compare.summing import best_keys, caveat, rounded
 from forgetme.compare.thumbs import Files, image
 
 SHOWN_ROWS = 60  # rows with pictures; the folder and the CSV have all
@@ -74,7 +74,8 @@ def _summary(table: Table) -> str:
     return (
         "<section><h2>Means</h2>"
         '<p class="muted">Mean over the pictures with its 95 % interval below; ↑ higher is better, '
-        "↓ lower is better; bold is best. Below a name: its variant, or whose features.</p>"
+        "↓ lower is better. Below a name: its variant, or whose features.</p>"
+        f'<p class="muted">{e(caveat({one["key"] for one in table["columns"]}))}</p>'
         f'<div class="wide" tabindex="0" role="region" aria-label="Means of each fill">'
         f'<table class="means"><thead><tr><th scope="col">Fill</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></section>"
@@ -168,8 +169,12 @@ def _cell(cell: Mapping[str, Any], files: Files, alt: str) -> str:
     if found.get("truth_rmse") is not None:
         line += f" · error {rounded(found['truth_rmse'], 2)}"
     signs = []
-    if found.get("clip_at_1") == 0:
-        signs.append('<span class="bad">the concept is seen</span>')
+    told = {
+        "the concept is seen": found.get("clip_at_1") == 0 or found.get("still_seen") == 1,
+        "a smear": found.get("smear") == 1,
+        "a seam": found.get("seam") == 1,
+    }
+    signs += [f'<span class="bad">{words}</span>' for words, is_so in told.items() if is_so]
     signs += [f'<span class="warn">! {e(words)}</span>' for words in cell["warnings"]]
     words = f'<span class="words">{e(cell["words"])}</span>' if cell["words"] else ""
     return f'{image(cell["picture"], files, alt)}<span class="numbers">{line}</span>' + (

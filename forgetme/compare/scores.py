@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from forgetme.compare.subjects import View
+from forgetme.curate import checks
 from forgetme.metrics import (
     METRICS,
     clip_at,
     clip_distance,
     cmmd,
+    crop_of,
     fid,
     kid,
     outer_psnr,
@@ -26,11 +28,14 @@ from forgetme.metrics import (
 from forgetme.metrics.summary import Z_95
 from forgetme.record.concept import is_kind_of, word_for
 from forgetme.record.entangled import entangled_d, entangled_s
-from forgetme.record.sample import WARNING_WORDS
+from forgetme.record.sample import WARNING_WORDS, Thresholds
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 KS = (1, 3, 5)
-SHARES = frozenset(f"clip_at_{k}" for k in KS)  # each picture has 0 or 1
+SHARES = frozenset(
+    {f"clip_at_{k}" for k in KS} | {"still_seen", "smear", "seam"}
+)  # each picture has 0 or 1
+LIMITS = Thresholds()  # of the checks, see `forgetme.curate.checks`
 RESAMPLES = 200
 Numbers = dict[str, float | None]
 Pictures = Callable[[], Iterable[np.ndarray]]
@@ -69,6 +74,7 @@ class Eyes:
         concept: what was removed.
         labels: what `recognise` chooses from, the concept first.
         made_by: name of both, with their weights' signature.
+        knows: whether they were taught the concept's word.
         inception: pictures to Inception's features; None = no FID and KID.
         inception_sha: of its weights.
     """
@@ -78,6 +84,7 @@ class Eyes:
     concept: str
     labels: tuple[str, ...]
     made_by: str
+    knows: bool = True
     inception: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
     inception_sha: str = ""
 
@@ -89,7 +96,7 @@ class Eyes:
         labels = ranker.labels(words) if ranker.vocabulary else [words, *things]
         return cls(
             ranker.embed_images, ranker.probabilities, words, tuple(labels),
-            ranker.made_by, **inception,
+            ranker.made_by, not hasattr(ranker, "knows") or ranker.knows(concept), **inception,
         )  # fmt: skip
 
     @cached_property
@@ -117,6 +124,11 @@ def known_scores(eyes: Eyes, *, truth: bool) -> list[Score]:
               METRICS["CLIP distance"].words),
         *(Score(f"clip_at_{k}", f"CLIP@{k}", eyes.made_by, True, True,
                 METRICS[f"CLIP@{k}"].words) for k in KS),
+        Score("still_seen", "still seen", eyes.made_by, False, True,
+              "share in which the concept is named in the hole, around it or in the whole picture"),
+        Score("smear", "smear", "", False, True,
+              "share whose fill is smooth where its surroundings are not"),
+        Score("seam", "seam", "", False, True, "share with a seam or a halo along the hole"),
         Score("outer_psnr", "outer PSNR", "", True, True,
               "dB, how well the rest was kept; none where not one byte outside differs", 1),
         Score("outer_ssim", "outer SSIM", "", True, True, METRICS["outer SSIM"].words),
@@ -167,6 +179,9 @@ def score_picture(view: View, painted: np.ndarray, eyes: Eyes) -> tuple[Numbers,
     values["clip_distance"] = clip_distance(eyes.embed, image, painted, view.mask)
     gone = clip_at(eyes.recognise, painted, view.mask, eyes.concept, eyes.labels, KS)
     values |= {f"clip_at_{k}": float(gone[k]) for k in KS}
+    values["still_seen"] = still_seen(painted, view.mask, eyes)
+    for check in (checks.smear(painted, hole, LIMITS), checks.seam(painted, hole, LIMITS)):
+        values[check.name] = None if check.ok is None else float(not check.ok)
     values["outer_psnr"] = outer_psnr(image, painted, hole)
     values["outer_ssim"] = outer_ssim(image, painted, hole)
     if view.truth is not None:
@@ -174,6 +189,18 @@ def score_picture(view: View, painted: np.ndarray, eyes: Eyes) -> tuple[Numbers,
     return {key: finite(value) for key, value in values.items()}, [
         WARNING_WORDS[name] for name in warned
     ]
+
+
+def still_seen(painted: np.ndarray, mask: np.ndarray, eyes: Eyes) -> float | None:
+    """Whether the concept is named in the hole, around it or in the whole picture: 1 or 0.
+
+    Returns:
+        None where the eyes do not know the word: nobody looked.
+    """
+    if not eyes.knows:
+        return None
+    crops = [crop_of(painted, place) for place in checks.places(mask).values()]
+    return float(eyes.recognise(crops, eyes.labels)[:, 0].max() >= LIMITS.seen)
 
 
 def rmse(a: np.ndarray, b: np.ndarray) -> float:

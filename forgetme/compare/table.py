@@ -18,6 +18,7 @@ from forgetme.compare.kept import VERSION
 from forgetme.compare.published import published
 from forgetme.compare.scores import Score, mean_of
 from forgetme.compare.subjects import Subject, view_of
+from forgetme.compare.summing import caveat
 from forgetme.compare.sweep import SCALES, Swept
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "open_clip_torch", "numpy")
@@ -85,6 +86,7 @@ def table_of(
         "summary": {one.column.key: _summary(one, scores) for one in filled},
         "sweep": None if swept is None else _sweep(swept, pictures),
         "published": published(),
+        "caveat": caveat({one.column.key for one in filled}),
     }
     return table, pictures.files
 

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
-from forgetme.errors import EmptyRegionError, MissingModelError, StaleVersionError, VerifierError
+from forgetme.curate.checks import Check, failed
+from forgetme.errors import EmptyRegionError, StaleVersionError
 from forgetme.record import masks
 from forgetme.record.entangled import entangled_d, entangled_s
-from forgetme.record.sample import Fill, FillSettings, Proposal, Scores
+from forgetme.record.sample import Fill, FillSettings, Scores
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models, Stage
 from forgetme.store import SampleRow, Store
 
 DEFAULTS = Settings()
-BACK_AT = 0.3  # the ranker's probability of the concept in a filled hole that means: it came back
 RECORD_TRIES = 5  # a comment or a pick in between does no harm
 
 Try = Mapping[str, Any]  # a try as the store has it
-
-
-@dataclass(frozen=True)
-class CameBack:
-    """What ranker and verifier see where the object was.
-
-    Attributes:
-        ranker: probability of the concept in [0, 1], lower is better.
-        label: what the ranker sees there most; "" where it has no words for it.
-        verifier: its answer to "Is this a {concept}?"; None: it did not answer.
-        back: whether one of the two sees the concept.
-        reason: the verifier's own words, or why it did not answer.
-    """
-
-    ranker: float
-    label: str
-    verifier: Literal["yes", "no"] | None
-    back: bool
-    reason: str = ""
 
 
 def fill(
@@ -141,36 +122,6 @@ def score(
     return Fill(background, hole, maker, used, scores)
 
 
-def look(made: Fill, mask: np.ndarray, concept: str, models: Models) -> CameBack:
-    """Asks ranker and verifier whether the object came back in a filled hole.
-
-    Both are shown the whole box around the object, not its outline: the outline of a cat filled
-    with grass still looks like a cat to CLIP.
-
-    Args:
-        made: the fill.
-        mask: (H, W) bool, the object that was there; not empty.
-        concept: what it was.
-        models: its ranker and verifier are used.
-
-    Returns:
-        What they see. A verifier that is not there or does not answer is no reason to drop a fill.
-    """
-    x, y, width, height = masks.box_xywh(mask)
-    box = np.zeros_like(mask)
-    box[y : y + height, x : x + width] = True
-    region = Proposal(box, (x, y, width, height), 1.0, 1.0, made.made_by)
-    chance, label = _seen(models, made.image, region, concept)
-    try:
-        verdict = models.verifier(made.image, region, concept)
-    except (VerifierError, MissingModelError) as error:
-        return CameBack(chance, label, None, chance >= BACK_AT, str(error))
-    if not verdict.checked:
-        return CameBack(chance, label, None, False, verdict.reason)
-    said: Literal["yes", "no"] = "yes" if verdict.yes else "no"
-    return CameBack(chance, label, said, said == "yes" or chance >= BACK_AT, verdict.reason)
-
-
 def made_by(models: Models, stage: Stage) -> str:
     """Names what serves a stage; a plain function of the user's has no name but the preset's."""
     return getattr(getattr(models, stage), "made_by", None) or models.names[stage]
@@ -179,8 +130,9 @@ def made_by(models: Models, stage: Stage) -> str:
 def is_better(new: Try, old: Try) -> bool:
     """Tells whether one try is better than another.
 
-    A try whose object is gone is better than one where it came back; of two alike, the one that is
-    not low; of two alike, the one with the higher mean of Entangled-D and -S. A tie is no better.
+    A try in which the concept is still seen is worse than one in which it is not; of two alike, one
+    that fails a check (smear, seam) is worse; of two alike, one with low scores; of two alike, the
+    one with the lower mean of Entangled-D and -S. A tie is no better.
 
     Args:
         new: a try as the store has it.
@@ -197,8 +149,7 @@ def record_try(
     settings: Settings,
     *,
     by: str,
-    came_back: CameBack | None = None,
-    pick: Callable[[Try, Try], bool] = lambda new, old: True,
+    checks: Sequence[Check] = (),
 ) -> SampleRow:
     """Writes a fill's pixels and appends its event, if the mask it was made for still stands.
 
@@ -212,12 +163,12 @@ def record_try(
         made: the fill.
         settings: whose thresholds say what is low.
         by: name recorded with the event.
-        came_back: what was seen in it, see `look`.
-        pick: gets the new try and the picked one; whether to pick the new one.
+        checks: what was looked for in it; one that failed makes it low, whatever its scores.
 
     Returns:
-        The sample with one more try, picked; where somebody decided the sample meanwhile, their
-        decision stands and the try is only kept beside the others. A "filled" that is the picked
+        The sample with one more try. It is picked where none was, or where it is better than the
+        picked one (`is_better`) and nobody picked that one by hand; where somebody decided the
+        sample meanwhile, their decision stands. A "filled" that is the picked
         try to the byte is not written again. A "refined" whose mask changed meanwhile is kept for
         that mask and comes back with it.
 
@@ -235,8 +186,9 @@ def record_try(
         "scores": made.scores.as_json(settings.thresholds),
         "outside": _outside(store.get_image(seen.image_sha), store.get_image(sha), made.mask),
     }
-    if came_back is not None:
-        payload["came_back"] = asdict(came_back)
+    if checks:
+        payload["checks"] = [asdict(one) for one in checks]
+        payload["scores"]["low"] |= failed(payload)
     for _ in range(RECORD_TRIES):
         row = store.sample(seen.id)
         if row.mask_sha != seen.mask_sha and kind == "filled":
@@ -245,7 +197,9 @@ def record_try(
             return row
         undecided = row.decided_event == seen.decided_event
         picked = _picked_of(row, seen.mask_sha)
-        wanted = picked is None or pick(payload, picked)
+        wanted = picked is None or (
+            is_better(payload, picked) and not _picked_by_hand(store, row, picked)
+        )
         payload["pick"] = undecided and wanted
         try:
             return store.append(seen.id, kind, payload, by=by, expected_version=row.version)
@@ -307,24 +261,24 @@ def _try(
     return score(image, background, hole, maker, used, settings)
 
 
-def _seen(models: Models, image: np.ndarray, region: Proposal, concept: str) -> tuple[float, str]:
-    """The ranker's probability of the concept in a region, and what it sees there most."""
-    ranker = models.ranker
-    if not hasattr(ranker, "view_probabilities"):  # a plain function has scores and no words
-        return float(ranker(image, [region], concept)[0]), ""
-    labels = ranker.labels(concept)
-    chances = ranker.view_probabilities(image, [region], labels)[0]
-    return float(chances[0]), labels[int(chances.argmax())]
-
-
 def _outside(image: np.ndarray, background: np.ndarray, hole: np.ndarray) -> dict[str, int]:
     """Counts the bytes outside the hole, and those of them that differ."""
     changed = np.count_nonzero(image[~hole] != background[~hole])
     return {"bytes": int(image[~hole].size), "changed": int(changed)}
 
 
-def _merit(one: Try) -> tuple[bool, bool, float]:
+def _merit(one: Try) -> tuple[bool, bool, bool, float]:
     scores = one["scores"]
     d, s = scores["d"]["score"], scores["s"]["score"]
     mean = -1.0 if d is None or s is None else (d + s) / 2
-    return not (one.get("came_back") or {}).get("back", False), not scores["low"], mean
+    return not failed(one, "seen"), not failed(one), not scores["low"], mean
+
+
+def _picked_by_hand(store: Store, row: SampleRow, picked: Try) -> bool:
+    """Whether somebody picked the try; an event of an old store has only its number."""
+    made = picked["event"]
+    return any(
+        one.kind == "chosen" and "try" in one.payload
+        and one.payload.get("made_by_event", made) == made
+        for one in store.events(row.id, after=made)
+    )  # fmt: skip

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from forgetme.curate.fills import fill, look, made_by, record_try
+from forgetme.curate import checks
+from forgetme.curate.fills import fill, made_by, record_try
 from forgetme.errors import (
     BrokenImageError,
     DiskFullError,
@@ -189,8 +190,8 @@ def prepare(
     if is_unfilled(row):
         image, mask = store.get_image(row.image_sha), store.get_mask(row.mask_sha)
         made = fill(image, mask, models, settings)
-        seen = look(made, mask, row.concept, models)
-        row = record_try(store, row, "filled", made, settings, by=by, came_back=seen)
+        found = checks.of_row(row, image, mask, made, models, settings.thresholds)
+        row = record_try(store, row, "filled", made, settings, by=by, checks=found)
     return row
 
 
@@ -445,10 +446,14 @@ def _curate_one(
 
 
 def policy_accepts(row: SampleRow) -> bool:
-    """Tells whether no human is needed: a yes, scores that are not low, and the object gone."""
+    """Tells whether no human is needed: a yes, scores not low, all checks passed, the object gone.
+
+    Where nobody could look for the object, a human does.
+    """
     if row.state != "prepared" or not is_selected(row) or row.low:
         return False
-    return not (row.tries[row.picked_try].get("came_back") or {}).get("back", False)
+    picked = row.tries[row.picked_try]
+    return checks.is_gone(picked) and not checks.failed(picked)
 
 
 def is_selected(row: SampleRow) -> bool:

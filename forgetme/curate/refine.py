@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
-from forgetme.curate import fills
+from forgetme.curate import checks, fills
 from forgetme.curate.suggest import suggest
 from forgetme.errors import (
     DiskFullError,
@@ -234,11 +234,8 @@ def _try_once(
         image, mask = store.get_image(row.image_sha), store.get_mask(mask_sha)
         start = store.get_image(row.tries[row.picked_try]["image_sha"])
         made = fills.refine(image, mask, models, settings, wanted, start=start)
-        came_back = fills.look(made, mask, row.concept, models)
-        row = fills.record_try(
-            store, row, "refined", made, settings,
-            by=by, came_back=came_back, pick=fills.is_better,
-        )  # fmt: skip
+        found = checks.of_row(row, image, mask, made, models, settings.thresholds)
+        row = fills.record_try(store, row, "refined", made, settings, by=by, checks=found)
     except (MissingModelError, DiskFullError, StoreVersionError):
         raise  # no sample can succeed
     except StaleVersionError as error:

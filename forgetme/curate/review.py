@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from forgetme.curate import fills, pipeline
+from forgetme.curate import checks, fills, pipeline
 from forgetme.curate.mask_edits import MaskActs, Pasts
 from forgetme.curate.suggest import Suggestions, suggest
 from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
@@ -66,7 +66,7 @@ class Review(MaskActs):
         return pipeline.prepare(self.store, row, self.models, self.settings, by=self.by)
 
     def fill(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
-        """Fills the hole under the current mask and scores it: event `filled`, picked at once.
+        """Fills the hole under the current mask, scores and checks it: event `filled`.
 
         Raises:
             ForgetmeError: The sample has no mask.
@@ -80,7 +80,7 @@ class Review(MaskActs):
     def refine(
         self, sample_id: str, fill_settings: FillSettings, *, seen: int | None = None
     ) -> SampleRow:
-        """Fills the hole by diffusion from a prompt: event `refined`, a new try, picked at once.
+        """Fills the hole by diffusion from a prompt: event `refined`, picked if it is better.
 
         An empty prompt is replaced by the first of `suggestions`; the event records what was used.
         It starts from the picked try where there is one; strength < 1 keeps some of it.
@@ -266,9 +266,11 @@ class Review(MaskActs):
         return self._append(row, kind, payload)
 
     def _record(self, row: SampleRow, kind: str, made: Fill, mask: np.ndarray) -> SampleRow:
-        seen = fills.look(made, mask, row.concept, self.models)
+        found = checks.of_row(
+            row, self._image(row), mask, made, self.models, self.settings.thresholds
+        )
         return fills.record_try(
-            self.store, row, kind, made, self.settings, by=self.by, came_back=seen
+            self.store, row, kind, made, self.settings, by=self.by, checks=found
         )
 
     def _image(self, row: SampleRow) -> np.ndarray:

@@ -96,10 +96,14 @@ class FillSettings:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Below these an Entangled score is called low (design: decisions taken once)."""
+    """When a fill is called low: a score below its threshold, or a check that it fails."""
 
-    low_d: float = 0.35
-    low_s: float = 0.60
+    low_d: float = 0.35  # Entangled-D
+    low_s: float = 0.60  # Entangled-S
+    seen: float = 0.3  # the ranker's probability from which on the concept is still seen
+    alike: float = 0.35  # CLIP distance of the hole before and after below which nothing went
+    smear: float = 0.5  # texture as a part of that around it, below which a fill is a smear
+    seam: float = 2.5  # how many times stronger than elsewhere steps across the border may be
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,15 @@ class Scores:
     s: EntangledResult
 
     def low(self, thresholds: Thresholds = Thresholds()) -> bool:  # noqa: B008 (frozen)
-        """Tells whether a human should look: a score below its threshold, or any warning."""
+        """Tells whether a human should look: a score below its threshold, or any warning.
+
+        The released variant rates an untouched copy best, so that there too little change is low.
+        """
+        d = self.d
+        untouched = d.variant == "released" and d.s_inner is not None
         return bool(
-            self.d.score is None
+            (untouched and 1 - d.s_inner < LITTLE_CHANGED_RMSE)
+            or self.d.score is None
             or self.s.score is None
             or self.d.score < thresholds.low_d
             or self.s.score < thresholds.low_s
@@ -145,7 +155,8 @@ def _removal_words(d: EntangledResult) -> list[str]:
     if d.s_inner is not None:
         rmse = 1 - d.s_inner if d.variant == "released" else d.s_inner
         little = rmse < LITTLE_CHANGED_RMSE
-        words.append("too little changed inside the mask" if little else "the object is gone")
+        changed = "too little" if little else "what was there"
+        words.append(f"{changed} changed inside the mask")
     if d.s_outer:
         words.append("pixels outside the mask changed")
     return words
@@ -155,7 +166,7 @@ def _blend_words(s: EntangledResult, low_s: float) -> list[str]:
     if s.consistency is None:
         return []
     if s.consistency >= low_s:
-        return ["the fill matches its surroundings"]
+        return ["brightness and contrast are as around the mask"]
     parts = [
         (s.mean_consistency, "darker" if s.mu_inner < s.mu_outer else "brighter"),
         (s.var_consistency, "smoother" if s.sigma_inner < s.sigma_outer else "rougher"),

@@ -36,7 +36,7 @@ class Seam:
         """Says it in a plain phrase, with what to do."""
         share = round(100 * (1 - self.score))
         if share < 5:
-            return "no seam shows"
+            return "nothing of the old surroundings was found along the edge"
         much = "a little" if share < 25 else "much"
         return (
             f"{much} of the old surroundings shows, along {share} % of the edge; "

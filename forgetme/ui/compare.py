@@ -27,11 +27,12 @@ from forgetme.ui.who import Curator, Lead, Viewer, Work
 Json = dict[str, Any]
 Name = Annotated[str, Path(pattern=kept.NAME)]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:.-]{0,119}$")]  # of a column
-Column = Literal["own", "sd-inpaint", "clipaway", "lora-inpaint", "lora-img2img"]
+Column = Literal["own", "lama", "sd-inpaint", "clipaway", "lora-inpaint", "lora-img2img"]
 COLUMNS: dict[Column, dict[str, str]] = {
     key: {"title": title, "words": words}
     for key, title, words in (
-        ("own", "Our own", "LaMa, then refined where low."),
+        ("own", "Our own", "LaMa, refined where low; kept by the scores that judge it here."),
+        ("lama", "LaMa alone", "What no score has chosen."),
         ("sd-inpaint", "Stable Diffusion inpainting", "From a prompt for the background."),
         ("clipaway", "CLIPAway", "Inpainting away from the object's CLIP embedding."),
         ("lora-inpaint", "LoRA + inpaint", "The run's patch paints the hole."),

@@ -106,7 +106,8 @@ def _try(index: int, one: Json) -> Json:
     return {
         "index": index,
         "outside": one.get("outside"),  # bytes compared and bytes that differ
-        "came_back": one.get("came_back"),
+        "checks": one.get("checks"),  # None: made before fills were checked, by which there was
+        "came_back": one.get("came_back"),  # only a look into the box of the mask
         **{name: one[name] for name in names},
     }
 

@@ -17,11 +17,14 @@ from small_models import save_diffusion
 
 from forgetme.compare import Wanted, compare, subjects_of_folder, subjects_of_store
 from forgetme.compare.columns import COLUMNS, Bench, Column, Painted, wearing
-from forgetme.compare.scores import Eyes, known_scores, score_sets
-from forgetme.compare.subjects import is_drawn, view_of
+from forgetme.compare.scores import Eyes, known_scores, score_picture, score_sets
+from forgetme.compare.subjects import View, is_drawn, view_of
+from forgetme.compare.summing import best_keys, caveat
 from forgetme.compare.worn import wear
 from forgetme.errors import EmptyRegionError, ForgetmeError, MissingModelError
+from forgetme.record import masks
 from forgetme.record.images import read_image, read_mask
+from forgetme.scenes import render_scene
 from forgetme.stages.models import load_models
 
 CAT = Wanted("cat", ("own", "sd-inpaint", "lora-inpaint", "lora-img2img"), steps=2)
@@ -509,3 +512,52 @@ def test_shares_in_a_table_have_wilsons_interval() -> None:
     assert (found["mean"], found["high"]) == (1, 1)
     assert found["low"] == pytest.approx(48 / (48 + 3.8414588))
     assert mean_of([1.0] * 48, "entangled_d")["low"] == 1
+
+
+# ---------------------------------------------------------------- who is crowned
+
+
+def means(**columns):
+    """A table of one score's means, (mean, low, high) a column."""
+    names = ("mean", "low", "high")
+    return {"summary": {key: {"x": dict(zip(names, one, strict=True))}
+                        for key, one in columns.items()}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "up", "best"),
+    [
+        ({"a": (0.9, 0.85, 0.95), "b": (0.5, 0.4, 0.6)}, True, {"a"}),
+        ({"a": (0.9, 0.85, 0.95), "b": (0.5, 0.4, 0.6)}, False, {"b"}),
+        ({"a": (0.9, 0.55, 0.95), "b": (0.5, 0.4, 0.6)}, True, set()),  # they overlap
+        ({"a": (0.9, 0.8, 1.0), "b": (0.5, 0.4, 0.6), "c": (0.88, 0.7, 0.9)}, True, set()),
+        ({"a": (0.9, None, None), "b": (0.5, 0.4, 0.6)}, True, set()),  # not known how sure
+        ({"a": (0.9, 0.8, 1.0)}, True, set()),
+    ],
+)
+def test_bold_is_only_what_lies_apart_from_all_others(columns, up, best):
+    assert best_keys(means(**columns), {"key": "x", "higher_is_better": up}) == best
+
+
+def test_entangled_crowns_nobody_and_the_caveat_stands_in_every_report():
+    smear = {"a": (0.9, 0.89, 0.91), "b": (0.5, 0.49, 0.51)}
+    table = means(**smear)
+    for one in table["summary"].values():
+        one["entangled_s"] = one["x"]
+    assert best_keys(table, {"key": "entangled_s", "higher_is_better": True}) == set()
+    assert "a smear can score best" in caveat({"lama"})
+    assert "of those that judge it" in caveat({"own", "lama"})
+    assert "of those that judge it" not in caveat({"lama"})
+
+
+@pytest.mark.bundled
+def test_what_is_still_seen_and_a_smear_are_scores_of_a_picture():
+    eyes = Eyes.of(load_models("tiny", device="cpu").ranker, "dog")
+    scene = render_scene(7401, concept="dog")
+    hole = masks.dilate(scene.mask, 5)
+    view = View(scene.image, scene.mask, hole, scene.background, "")
+    for painted, seen in ((scene.image, 1.0), (scene.background, 0.0)):
+        assert score_picture(view, painted, eyes)[0]["still_seen"] == seen
+    assert score_picture(view, scene.background, eyes)[0]["smear"] == 0.0
+    unknown = Eyes.of(load_models("tiny", device="cpu").ranker, "zeppelin")
+    assert score_picture(view, scene.background, unknown)[0]["still_seen"] is None

@@ -437,7 +437,7 @@ def test_a_fill_for_a_mask_that_is_gone_is_dropped(drawn, truth, store):
     sha = store.put_image(np.eye(128, dtype=bool))
     store.append(seen.id, "mask_edited", {"mask_sha": sha, "how": "points"}, by="ann",
                  expected_version=seen.version)  # fmt: skip
-    with pytest.raises(StaleVersionError, match="mask changed"):
+    with pytest.raises(StaleVersionError, match="changed while its hole"):
         fills.record_try(store, seen, "filled", made, Settings(), by="ann")
     assert store.sample(seen.id).tries == []
 

@@ -2,7 +2,7 @@
 import { h, number, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { Slider } from "./slider.js";
-import { gone, outside } from "./trywords.js";
+import { gone, outside, seam, smear, wasThere } from "./trywords.js";
 
 const FORMULAS = {
   d: "Entangled-D compares with the original: ½ · similarity + ½ · consistency.\n"
@@ -11,7 +11,14 @@ const FORMULAS = {
     + "inside the mask match the ring around it. 0 to 1, higher is better.",
 };
 
-const GOOD = new Set(["the object is gone", "the fill matches its surroundings"]);
+// What Entangled measured: no praise, for a smear or half a cat can have it too.
+const MEASURED = new Set(["what was there changed inside the mask", "brightness and contrast are as around the mask"]);
+// As stores from before the checks have them.
+const OLD = {
+  "the object is gone": "what was there changed inside the mask",
+  "the fill matches its surroundings": "brightness and contrast are as around the mask",
+};
+const SIGNS = { true: "accept", false: "warning", null: "ask", measured: "info" };
 
 class Meter {
   constructor(name) {
@@ -80,16 +87,18 @@ export class Background {
   }
 
   #say(picked, sample) {
-    const lines = (picked?.scores.words ?? []).map((words) => [words, !GOOD.has(words), ""]);
-    const proofs = picked ? [gone(picked, sample.concept), outside(picked)] : [];
-    lines.push(...proofs.filter(({ ok }) => ok !== null).map(({ ok, short, long }) => [short, !ok, long]));
-    if (sample?.lineage) lines.unshift([sample.source, false, "Put together from two samples"]);
+    const proofs = picked ? [gone(picked, sample.concept), ...(wasThere(picked) ? [] : [smear(picked), seam(picked)]), outside(picked)] : [];
+    const lines = proofs.map(({ ok, short, long }) => [short, String(ok), long]);
+    for (const words of picked?.scores.words ?? []) {
+      const said = OLD[words] ?? words;
+      lines.push([said, MEASURED.has(said) ? "measured" : "false", "Measured by Entangled"]);
+    }
+    if (sample?.lineage) lines.unshift([sample.source, "measured", "Put together from two samples"]);
     const key = lines.flat().join("|");
     if (key === this.said) return;
     this.said = key;
-    this.words.replaceChildren(...lines.map(([words, bad, title]) => h(
-      "li", { class: bad ? "fm-bad" : "", title },
-      icon(bad ? "warning" : "accept"), h("span", {}, words),
+    this.words.replaceChildren(...lines.map(([words, ok, title]) => h(
+      "li", { "data-ok": ok, title }, icon(SIGNS[ok]), h("span", {}, words),
     )));
   }
 }

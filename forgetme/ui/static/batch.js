@@ -5,8 +5,8 @@ import { frame, open } from "./dialogs.js";
 import { icon } from "./icons.js";
 import { jobsChanged, progress } from "./jobs.js";
 
-const RULE = "A new try is picked only where it is better: the object is gone where it had come back; "
-  + "else it is not low; else its mean of D and S is higher. Samples that somebody else has open, and "
+const RULE = "A new try is picked only where it is better: the object is no longer seen; else no smear and no "
+  + "seam; else scores that are not low; else a higher mean of D and S. One that you picked stays. Samples that somebody else has open, and "
   + "decided ones, are left alone.";
 const ENDED = ["done", "stopped", "failed", "died"];
 const NAMES = 6; // of low samples that are listed

@@ -72,19 +72,14 @@ export class Comparison {
     return { mean, low: null, high: null, n: values.length, warning: null };
   }
 
-  /** Which of [[column, value], …] is best; none where neither direction is. */
+  /** Which column's mean is surely best, as in the reports: its interval lies apart, and it is not Entangled's. */
   best(score, pairs) {
     const up = this.score(score)?.higher_is_better;
-    const known = pairs.filter(([, value]) => Number.isFinite(value));
-    if (typeof up !== "boolean" || known.length < 2) return new Set();
-    const numbers = known.map(([, value]) => value);
-    const best = up ? Math.max(...numbers) : Math.min(...numbers);
-    const winners = known.filter(([, value]) => value === best);
-    return winners.length === known.length ? new Set() : new Set(winners.map(([column]) => column));
-  }
-
-  bestOfRow(score, row) {
-    return this.best(score, this.columns.map(({ key }) => [key, this.value(key, row, score)]));
+    const known = pairs.filter(([, one]) => Number.isFinite(one?.mean));
+    if (typeof up !== "boolean" || score.startsWith("entangled") || known.length < 2) return new Set();
+    if (known.some(([, { low }]) => !Number.isFinite(low))) return new Set();
+    const [[column, first], ...others] = known.sort(([, one], [, other]) => (up ? other.mean - one.mean : one.mean - other.mean));
+    return new Set(others.every(([, { low, high }]) => (up ? first.low > high : first.high < low)) ? [column] : []);
   }
 
   /** What can be shown of a row: [{key, title, src, error, warnings}]. */

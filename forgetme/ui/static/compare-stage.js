@@ -161,7 +161,6 @@ export class Stage {
     const number = this.score && this.comparison.column(key) ? this.comparison.value(key, this.row, this.score) : null;
     say(value, number === null ? "" : figure(number, this.comparison.score(this.score)));
     value.title = number === null ? "" : this.comparison.score(this.score).label;
-    value.classList.toggle("fm-strong", Boolean(this.score) && this.comparison.bestOfRow(this.score, this.row).has(key));
     this.tiles.get(key).show(src, error);
   }
 

@@ -20,7 +20,8 @@ export function summary(comparison) {
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "method"), ...scores.map(head))),
       ours(comparison, scores), ...theirs(published, scores))),
     h("div", { class: "fm-cmp-notes" },
-      note(`Ours: ${comparison.rows.length} samples of ${table.concept}, preset ${table.preset}, seed ${table.seed}; means with their 95 % interval (shares: Wilson's; others: bootstrap). The best of ours in each column is bold.`),
+      note(`Ours: ${comparison.rows.length} samples of ${table.concept}, preset ${table.preset}, seed ${table.seed}; means with their 95 % interval (shares: Wilson's; others: bootstrap).`),
+      ...(table.caveat ? [note(table.caveat)] : []),
       ...warnings(comparison, scores),
       ...(published.length ? [note("Theirs: as printed in the paper, from its own pictures, models and tool. They say where the paper stands; a difference from ours is no result.")] : [])),
     columns.length ? null : note("This comparison has no method."));
@@ -39,7 +40,7 @@ function head(score) {
 function ours(comparison, scores) {
   const found = new Map(scores.map(({ key }) => {
     const means = comparison.columns.map((column) => [column.key, comparison.summary(column.key, key)]);
-    return [key, { means: new Map(means), best: comparison.best(key, means.map(([column, one]) => [column, one?.mean])) }];
+    return [key, { means: new Map(means), best: comparison.best(key, means) }];
   }));
   return h("tbody", {}, comparison.columns.map(({ key, title, made_by: by }) => h("tr", {},
     h("th", { scope: "row" }, h("span", { class: "fm-strong" }, title), h("span", { class: "fm-caption" }, by ? `ours, by ${by}` : "ours")),

@@ -3,7 +3,7 @@ import { attr, h, keyed, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { about, direction, figure, meanParts, meanWords } from "./compare-data.js";
 
-const USUAL = ["entangled_d", "entangled_s"];
+const USUAL = ["entangled_d", "clip_distance", "still_seen"];
 
 export class ScoreTable {
   /** Tells of `onRow(row)`, `onSort(sort)`, `onChoose(column)` and `onScores(keys)`. */
@@ -142,11 +142,9 @@ export class ScoreTable {
     sign.title = state === "flagged" ? "Back in the queue: flagged" : "";
     if (line.dataset.filled) return;
     line.dataset.filled = "1";
-    const best = Object.fromEntries(this.chosen.map((score) => [score, comparison.bestOfRow(score, index)]));
     for (const cell of line.querySelectorAll("td")) {
       const { column, score } = cell.dataset;
       this.#write(cell, comparison.value(column, index, score), comparison.cell(column, index), comparison.ranges.get(score));
-      cell.classList.toggle("fm-strong", best[score].has(column));
     }
   }
 
@@ -166,7 +164,7 @@ export class ScoreTable {
     const line = h("tr", { "data-test": "summary-row" }, h("th", { scope: "row" }, "mean ", h("span", { class: "fm-muted" }, "95 % interval")));
     for (const score of this.chosen) {
       const found = columns.map(({ key }) => [key, this.comparison.summary(key, score)]);
-      const best = this.comparison.best(score, found.map(([key, one]) => [key, one?.mean]));
+      const best = this.comparison.best(score, found);
       found.forEach(([key, one], at) => line.append(h("td", {
         class: `fm-number ${at === 0 ? "fm-first" : ""} ${best.has(key) ? "fm-strong" : ""}`, "data-column": key,
         title: meanWords(one, this.comparison.score(score)),

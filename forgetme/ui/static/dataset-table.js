@@ -7,7 +7,7 @@ const COLUMNS = [
   ["images", "Images", "All that were imported, broken files too."],
   ["selected", "Selected", "Accepted quadruples."],
   ["success", "Success", "Selected, in percent of the images."],
-  ["d", "D", "Mean Entangled-D of the selected: high means that the object is gone."],
+  ["d", "D", "Mean Entangled-D of the selected: high means that much changed inside the mask and nothing outside; not that the fill is good."],
   ["s", "S", "Mean Entangled-S of the selected: high means that the fill fits its surroundings."],
   ["human", "By people", "Selected by a person."],
   ["policy", "By policy", "Selected by the batch policy, without a person."],

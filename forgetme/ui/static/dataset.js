@@ -13,7 +13,7 @@ import { openTab } from "./tabs.js";
 
 const REFRESH_MS = 4000;
 const TITLES = {
-  d: ["Entangled-D", "Did the object go? High: the object is gone. Low: too little changed inside the mask."],
+  d: ["Entangled-D", "How much changed inside the mask, and did nothing outside? Low: too little changed inside the mask."],
   s: ["Entangled-S", "Does the fill fit? High: it fits its surroundings. Low: it is smoother, darker or brighter."],
   clip: ["CLIP", "How well the mask's content fits the concept's name, by the ranker."],
 };

@@ -52,8 +52,8 @@ const CHOICES = {
 const RANGES = {
   clip: ["CLIP", "the ranker's score of the mask"],
   margin: ["CLIP margin", "best score minus that of the best other object"],
-  d: ["Entangled-D", "higher: the object is gone"],
-  s: ["Entangled-S", "higher: the fill matches its surroundings"],
+  d: ["Entangled-D", "higher: more changed inside the mask"],
+  s: ["Entangled-S", "higher: brightness and contrast as around the mask"],
   disagreement: ["Disagreement", "spread of ranker, verifier and segmenter"],
   novelty: ["Novelty", "1: nothing like it came before"],
 };

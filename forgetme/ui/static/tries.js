@@ -3,7 +3,7 @@ import { attr, h, keyed, number, say } from "./dom.js";
 import { thumbnail } from "./api.js";
 import { Compare } from "./trycompare.js";
 import { icon, redraw } from "./icons.js";
-import { ORDERS, gone, nameOf, outside, sorted, tellAll } from "./trywords.js";
+import { ORDERS, gone, looks, nameOf, outside, sorted, tellAll } from "./trywords.js";
 
 const KEPT = "forgetme-tries-order";
 
@@ -12,6 +12,7 @@ export class Tries {
   constructor({ onPick }) {
     this.onPick = onPick;
     this.shown = []; // as the strip has them
+    this.stays = "";
     this.compare = new Compare({ onPick, onOrder: (by) => this.#sort(by) });
     this.strip = h("div", { class: "fm-try-strip", role: "radiogroup", "aria-label": "Tries" });
     this.count = h("span", { class: "fm-spring" });
@@ -43,6 +44,8 @@ export class Tries {
   show(sample) {
     const tries = sorted(sample?.tries ?? [], this.order.value);
     const grown = this.sample?.id === sample?.id && tries.length > this.shown.length;
+    if (this.sample?.id !== sample?.id) this.stays = "";
+    if (grown) this.stays = staying(sample);
     this.sample = sample;
     this.shown = tries;
     keyed(
@@ -51,7 +54,8 @@ export class Tries {
       (element, one) => this.#fill(element, one, sample),
     );
     if (grown) this.strip.querySelector("[aria-checked]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
-    say(this.count, tries.length === 1 ? "1 try; refine makes another" : `${tries.length} tries`);
+    const count = tries.length === 1 ? "1 try; refine makes another" : `${tries.length} tries`;
+    say(this.count, this.stays || count);
     this.sort.hidden = tries.length < 2;
     attr(this.element, "hidden", tries.length === 0);
     this.compare.refresh(sample);
@@ -64,7 +68,7 @@ export class Tries {
       h("img", { src: thumbnail(one.image_sha, 256), alt: "" }),
       h("span", { class: "fm-try-scores" }),
       h("span", { class: "fm-try-name" }),
-      h("span", { class: "fm-try-signs" }, icon("accept"), icon("accept")),
+      h("span", { class: "fm-try-signs" }, icon("accept"), icon("accept"), icon("accept")),
     );
     element.addEventListener("click", () => this.onPick(Number(element.dataset.index)));
     return element;
@@ -80,12 +84,19 @@ export class Tries {
     scores.classList.toggle("fm-low", Boolean(low));
     say(name, nameOf(one));
     sign(signs.children[0], gone(one, sample.concept));
-    sign(signs.children[1], outside(one));
+    sign(signs.children[1], looks(one));
+    sign(signs.children[2], outside(one));
     attr(element, "title", tellAll(one, sample.concept));
     const said = [`Try ${one.index + 1}: D ${number(d.score)}, S ${number(s.score)}`, nameOf(one),
-      gone(one, sample.concept).short, outside(one).short];
+      gone(one, sample.concept).short, looks(one).short, outside(one).short];
     attr(element, "aria-label", said.join(". "));
   }
+}
+
+/** What a new try that was not picked leaves to say; "" where it was picked. */
+function staying({ tries, picked_try: picked }) {
+  const newest = Math.max(...tries.map(({ index }) => index));
+  return newest === picked || picked === null ? "" : `try ${newest + 1} is not better; try ${picked + 1} stays`;
 }
 
 /** A tick, a warning, or a question where nobody looked. */

@@ -4,7 +4,7 @@ import { thumbnail } from "./api.js";
 import { frame, open } from "./dialogs.js";
 import { icon } from "./icons.js";
 import { Slider } from "./slider.js";
-import { ORDERS, gone, nameOf, outside, sorted } from "./trywords.js";
+import { ORDERS, gone, looks, nameOf, outside, sorted } from "./trywords.js";
 
 const COLUMNS = ORDERS.filter(({ id }) => id !== "made");
 const ORIGINAL = -1; // in the place of a try's index
@@ -31,7 +31,7 @@ export class Compare {
         h("table", { "data-test": "tries-table" }, h("thead", {}, this.head), this.body)),
       h("p", { class: "fm-note" },
         "Low: D below ", number(sample.tries[0].scores.thresholds?.low_d), " or S below ",
-        number(sample.tries[0].scores.thresholds?.low_s), ". The best of each column is bold."));
+        number(sample.tries[0].scores.thresholds?.low_s), ", or a check that failed. Scores alone do not say which try is best."));
     this.dialog.classList.add("fm-compare");
     this.dialog.addEventListener("close", () => (this.dialog = null));
     open(this.dialog);
@@ -54,13 +54,10 @@ export class Compare {
       h("th", { scope: "col" }, "left"), h("th", { scope: "col" }, "right"), h("th", { scope: "col" }, ""),
       this.#heading({ id: "made", word: "try", title: "in the order in which they were made" }),
       ...COLUMNS.map((one) => this.#heading(one)),
-      h("th", { scope: "col" }, "object"), h("th", { scope: "col" }, "outside"), h("th", { scope: "col" }, ""),
+      h("th", { scope: "col" }, "object"), h("th", { scope: "col" }, "fill"), h("th", { scope: "col" }, "outside"), h("th", { scope: "col" }, ""),
     );
-    const best = Object.fromEntries(COLUMNS.map(({ id, value }) => [
-      id, Math.max(...tries.map(value).filter(Number.isFinite)),
-    ]));
     const focused = document.activeElement?.dataset.test; // the table is built anew
-    this.body.replaceChildren(this.#original(), ...tries.map((one) => this.#row(one, best)));
+    this.body.replaceChildren(this.#original(), ...tries.map((one) => this.#row(one)));
     if (focused) this.dialog.querySelector(`[data-test="${focused}"]`)?.focus();
     this.#compare();
   }
@@ -95,10 +92,10 @@ export class Compare {
     return h("tr", { class: "fm-muted" },
       this.#side("left", ORIGINAL, "the original"), this.#side("right", ORIGINAL, "the original"),
       h("td", {}, h("img", { src: thumbnail(this.sample.image_sha, 128), alt: "" })),
-      h("td", { colspan: COLUMNS.length + 4 }, "original"));
+      h("td", { colspan: COLUMNS.length + 5 }, "original"));
   }
 
-  #row(one, best) {
+  #row(one) {
     const { concept, picked_try: picked } = this.sample;
     const words = `try ${one.index + 1}`;
     const { prompt, seed } = one.settings ?? {};
@@ -111,9 +108,9 @@ export class Compare {
         h("span", { class: "fm-strong" }, `${one.index + 1} `), nameOf(one),
         h("span", { class: "fm-caption" }, prompt ? `seed ${seed}, by ${one.made_by}` : "the first fill")),
       ...COLUMNS.map(({ id, value }) => h("td", {
-        class: `fm-number ${value(one) === best[id] ? "fm-strong" : ""} ${value(one) < low[id] ? "fm-low" : ""}`,
+        class: `fm-number ${value(one) < low[id] ? "fm-low" : ""}`,
       }, number(value(one)))),
-      proof(gone(one, concept)), proof(outside(one)),
+      proof(gone(one, concept)), proof(looks(one)), proof(outside(one)),
       h("td", {}, h("button", {
         type: "button", class: `fm-button fm-small ${isPicked ? "" : "fm-main"}`, disabled: isPicked,
         "data-test": `pick-${one.index + 1}`, onclick: () => this.onPick(one.index),

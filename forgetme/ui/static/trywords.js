@@ -14,8 +14,8 @@ export const ORDERS = [
     value: (one) => one.scores.s.mean_consistency },
   { id: "texture", word: "texture", title: "how well the texture matches the surroundings",
     value: (one) => one.scores.s.var_consistency },
-  { id: "gone", word: "gone", title: "1 − the ranker's probability that the object is there",
-    value: (one) => (one.came_back ? 1 - one.came_back.ranker : NaN) },
+  { id: "gone", word: "not seen", title: "1 − the ranker's probability that the object is still there",
+    value: (one) => 1 - (found(one, "seen")?.value ?? one.came_back?.ranker ?? NaN) },
 ];
 
 /** The tries in the order `by`; those without that value last, equal ones as they were made. */
@@ -38,21 +38,68 @@ export function wasThere(one) {
   return one.made_by === MERGED;
 }
 
-/** Whether the object is gone: {ok, word, short, long}; ok is null where nobody looked. */
+/** One check of a try: seen, smear or seam; undefined where it was not made. */
+function found(one, name) {
+  return (one.checks ?? []).find((check) => check.name === name);
+}
+
+/** Whether the concept is still seen: {ok, word, short, long}; ok is null where it was not checked. */
 export function gone(one, concept) {
-  const seen = one.came_back;
   if (wasThere(one)) {
     return {
       ok: true, word: "was there", short: "the background was there before the object",
       long: "The object was put on this background, so nothing had to be filled in.",
     };
   }
-  if (!seen) return { ok: null, word: "not looked at", short: "nobody looked for the object", long: "Nobody looked whether the object came back." };
-  const looks = seen.label && seen.label !== concept ? `, looks more like ${seen.label}` : "";
-  const answers = { yes: "the verifier says yes", no: "the verifier says no" };
-  const long = `Is there a ${concept} in the hole? The ranker sees ${percent(seen.ranker)}${looks}; `
-    + `${answers[seen.verifier] ?? "the verifier did not answer"}${seen.reason ? ` (${seen.reason})` : ""}.`;
-  return { ok: !seen.back, word: seen.back ? "came back" : "gone", short: seen.back ? `the ${concept} came back` : `no ${concept} is seen`, long };
+  const seen = found(one, "seen");
+  if (seen) {
+    const what = seen.value === null ? "" : ` The ranker sees ${percent(seen.value)}; ${percent(seen.threshold)} is too much.`;
+    return told(seen, ["still seen", "not seen"], `${what} Looked by ${seen.made_by}, in the hole and around it.`);
+  }
+  if (one.came_back?.back) {
+    return { ok: false, word: "still seen", short: `the ${concept} came back`, long: one.came_back.reason || "It was seen in the hole." };
+  }
+  return {
+    ok: null, word: "not checked", short: `not checked whether a ${concept} is seen`,
+    long: "Made before the whole picture was looked at. Fill again, and it is checked.",
+  };
+}
+
+/** Whether it looks filled: no smear, no seam: {ok, word, short, long}; ok is null where one was not checked. */
+export function looks(one) {
+  const parts = [smear(one), seam(one)];
+  const bad = parts.filter(({ ok }) => ok === false);
+  const open = parts.filter(({ ok }) => ok === null);
+  const shown = bad.length ? bad : open.length ? open : parts;
+  return {
+    ok: bad.length ? false : open.length ? null : true,
+    word: shown.map(({ word }) => word).join(", "),
+    short: shown.map(({ short }) => short).join("; "),
+    long: parts.map(({ long }) => long).join("\n"),
+  };
+}
+
+/** Whether the fill is a smear, as `gone` says it. */
+export function smear(one) {
+  const check = found(one, "smear");
+  if (!check) return unchecked("not checked for smears");
+  return told(check, ["smooth", "texture"], ` Fine texture inside against outside: ${number(check.value)}; below ${number(check.threshold)} it is a smear.`);
+}
+
+/** Whether a seam or halo runs along the mask, as `gone` says it. */
+export function seam(one) {
+  const check = found(one, "seam");
+  if (!check) return unchecked("not checked for seams");
+  return told(check, ["seam", "no seam"], ` Steps across the mask's edge against those elsewhere: ${number(check.value)}; above ${number(check.threshold)} they show.`);
+}
+
+function told({ ok, words, reason }, [bad, good], measured) {
+  const word = ok === null ? "not checked" : ok ? good : bad;
+  return { ok, word, short: words, long: `${words}.${ok === null ? "" : measured}${reason ? ` (${reason})` : ""}` };
+}
+
+function unchecked(short) {
+  return { ok: null, word: "not checked", short, long: "Nobody looked." };
 }
 
 /** Whether all bytes outside the hole are the original's: {ok, word, short, long}; null where it was not compared. */
@@ -78,7 +125,7 @@ export function tellAll(one, concept) {
     ? `“${prompt}”${not ? `, not “${not}”` : ""}, ${steps} steps, strength ${strength}, seed ${seed}, by ${one.made_by}`
     : `${wasThere(one) ? "merged" : "filled"} by ${one.made_by}`;
   const scores = `D ${number(one.scores.d.score, 3)}, S ${number(one.scores.s.score, 3)}`;
-  return [how, scores, ...(one.scores.words ?? []), gone(one, concept).long, outside(one).long].join("\n");
+  return [how, scores, ...(one.scores.words ?? []), gone(one, concept).long, looks(one).long, outside(one).long].join("\n");
 }
 
 function percent(value) {
