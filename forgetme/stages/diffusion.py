@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ import numpy as np
 
 from forgetme.errors import MissingModelError
 from forgetme.record import masks
+from forgetme.stages.checkpoint import UNREADABLE, cause_of, read_config
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -300,6 +302,7 @@ def _load(folder: Path, device: str) -> StableDiffusionPipeline:
     from diffusers import StableDiffusionPipeline
 
     with _no_loading_bars(folder, "model_index.json"):
+        _check_index(folder)
         pipe = StableDiffusionPipeline.from_pretrained(
             folder,
             variant=_variant(folder),
@@ -310,7 +313,51 @@ def _load(folder: Path, device: str) -> StableDiffusionPipeline:
             feature_extractor=None,
             requires_safety_checker=False,
         )
+        _check_vocabulary(pipe)
     return _quiet(pipe.to(device))
+
+
+def _check_index(folder: Path) -> None:
+    """Refuses a folder with code of its own: its parts are classes of diffusers and transformers.
+
+    Raises:
+        ValueError: it brings code, or names a part that comes from elsewhere.
+    """
+    code = next((path.name for path in folder.rglob("*.py")), None)
+    if code is not None:
+        raise ValueError(f"it brings code of its own, {code}, which is never run")
+    index = read_config(folder / "model_index.json")
+    if not isinstance(index.get("_class_name", ""), str):
+        raise ValueError("its _class_name names a pipeline of its own, which is never run")
+    for name, part in index.items():
+        unused = name.startswith("_") or name in ("safety_checker", "feature_extractor")
+        if unused or not isinstance(part, list) or part == [None, None]:
+            continue
+        library, kind = part if len(part) == 2 else (None, None)
+        known = library in ("diffusers", "transformers") and isinstance(kind, str)
+        if not known or re.match("Auto(?!encoder)", kind):
+            raise ValueError(
+                f"its {name[:40]} is {part}, and must be a class of diffusers or transformers"
+            )
+
+
+def _check_vocabulary(pipe: StableDiffusionPipeline) -> None:
+    """Refuses a tokenizer that lost its vocabulary: it would load, and every prompt be ignored.
+
+    Raises:
+        ValueError: tokenizer and text encoder do not belong together.
+    """
+    tokenizer, rows = pipe.tokenizer, pipe.text_encoder.get_input_embeddings().num_embeddings
+    vocabulary = tokenizer.get_vocab()
+    if len(tokenizer) != rows:
+        raise ValueError(
+            f"its tokenizer knows {len(tokenizer)} tokens and its text encoder {rows}; a file of "
+            "the vocabulary is missing or of another model"
+        )
+    ends = [token for token in vocabulary if token.endswith("</w>") and token[:-4].isalpha()]
+    words = sorted(ends, key=len)[-20:]  # the longest: only the merges make them one token
+    if words and not any(tokenizer.tokenize(word[:-4]) == [word] for word in words):
+        raise ValueError("its tokenizer splits every word into letters; its merges are missing")
 
 
 def _load_unet(folder: Path, device: str) -> Any:
@@ -353,10 +400,10 @@ def _no_loading_bars(folder: Path, needed: str) -> Iterator[None]:
         vendor.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
+    except (*UNREADABLE, OSError, ImportError, AttributeError) as error:
         raise MissingModelError(
             f"the diffusion model at {folder} cannot be loaded; "
-            f"download or train it again ({str(error).strip().splitlines()[0]})"
+            f"download or train it again ({cause_of(error)})"
         ) from error
     finally:
         for vendor in bars:

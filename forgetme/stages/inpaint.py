@@ -14,6 +14,7 @@ from simple_lama_inpainting import SimpleLama
 
 from forgetme.errors import EmptyRegionError, MissingModelError
 from forgetme.record import masks
+from forgetme.stages.checkpoint import cause_of
 
 _MIN_SIDE = 16  # px; below it LaMa's reflected borders are wider than its smallest feature map
 
@@ -69,7 +70,7 @@ class Inpainter:
         except RuntimeError as error:
             raise MissingModelError(
                 f"{path} is not a TorchScript model that this torch can read; "
-                f"download or train it again ({str(error).strip().splitlines()[0]})"
+                f"download or train it again ({cause_of(error)})"
             ) from error
         self.scale = scale
         self.made_by = made_by

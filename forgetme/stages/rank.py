@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from forgetme.record.concept import plain
 from forgetme.record.masks import box_xywh, check_mask
 from forgetme.record.sample import Proposal
-from forgetme.stages.checkpoint import UNREADABLE, existing, unusable
+from forgetme.stages.checkpoint import UNREADABLE, check_shapes, existing, read_config, unusable
 from forgetme.stages.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -377,7 +376,9 @@ def load_tiny_clip(path: str | os.PathLike[str], device: str = "cpu") -> Ranker:
     path = existing(path, name="ranker.safetensors")
     config_path = existing(path.with_suffix(".json"), name="ranker.json")
     try:
-        config = json.loads(config_path.read_text())
+        config = read_config(config_path)
+        with torch.device("meta"):
+            check_shapes(path, open_clip.CLIP(**config["model"]))
         model = open_clip.CLIP(**config["model"])
         open_clip.load_checkpoint(model, str(path))
         options = {key: config[key] for key in ("mean", "std", "templates")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +21,7 @@ from segment_anything.modeling import (
 )
 from torch import nn
 
-from forgetme.stages.checkpoint import UNREADABLE, existing, unusable
+from forgetme.stages.checkpoint import UNREADABLE, check_shapes, existing, read_config, unusable
 
 SamKind = Literal["vit_b", "vit_l", "vit_h"]
 
@@ -64,7 +63,9 @@ def read_own(path: str | os.PathLike[str]) -> tuple[Sam, dict[str, Any]]:
     path = existing(path, name="segmenter.safetensors")
     config_path = existing(path.with_suffix(".json"), name="segmenter.json")
     try:
-        config = json.loads(config_path.read_text())
+        config = read_config(config_path)
+        with torch.device("meta"):
+            check_shapes(path, build_sam(config))
         sam = build_sam(config)
         sam.load_state_dict(load_file(path))
     except UNREADABLE as error:

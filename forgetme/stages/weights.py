@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
 from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
 from forgetme.record.images import atomic_write
 
@@ -53,6 +55,21 @@ class PublishedFolder:
     single: str | None = None  # the one file that a loader wants, where it is not the folder
     kind: Literal["models", "spaces"] = "models"  # of repository
 
+
+class _Lfs(BaseModel):
+    oid: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class _Listed(BaseModel):
+    """A file of a repository, as the hub lists it; of its names only those we know are used."""
+
+    path: str
+    size: int = Field(default=0, ge=0, lt=2**40)
+    lfs: _Lfs | None = None
+
+
+_LISTING = TypeAdapter(list[_Listed])
+_MOST_LISTING = 16 * 2**20  # bytes
 
 _DIFFUSION_FILES = (
     "model_index.json",
@@ -393,7 +410,13 @@ def _listed(
         f"{base}/api/{weight.kind}/{weight.repo}/tree/{weight.revision}?recursive=true", first_wait
     )
     home = f"{base}/{weight.repo}" if weight.kind == "models" else f"{base}/spaces/{weight.repo}"
-    known: dict[str, dict[str, Any]] = {entry["path"]: entry for entry in listing}
+    try:
+        known = {entry.path: entry for entry in _LISTING.validate_python(listing)}
+    except ValidationError as error:
+        raise MissingModelError(
+            f"{base} sent no list of the files of {weight.repo} "
+            f"({error.errors()[0]['msg']}); try another network, or give the path of your own copy"
+        ) from None
     absent = [file for file in weight.files if file not in known]
     if absent:
         raise MissingModelError(
@@ -404,8 +427,8 @@ def _listed(
         (
             file,
             f"{home}/resolve/{weight.revision}/{file}",
-            known[file]["size"],
-            known[file].get("lfs", {}).get("oid"),
+            known[file].size,
+            known[file].lfs.oid if known[file].lfs else None,
         )
         for file in weight.files
     ]
@@ -417,12 +440,15 @@ def _read_json(url: str, first_wait: float) -> Any:
             time.sleep(first_wait * 2 ** (attempt - 1))
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:  # noqa: S310
-                return json.load(answer)
+                text = answer.read(_MOST_LISTING + 1)
+                if len(text) > _MOST_LISTING:
+                    raise MissingModelError(f"{url} sent more than {_MOST_LISTING} bytes")
+                return json.loads(text)
         except urllib.error.HTTPError as error:
             problem = f"{error.code} {error.reason}"
             if error.code in _FOR_GOOD:
                 break
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             problem = str(getattr(error, "reason", error))
     raise MissingModelError(f"{url} could not be read: {problem}; check the network and try again")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name that load_lora_weights looks for
 DELTA_FILE = "patch.safetensors"
 RECORD = "patch.json"
+MOST_RECORD_BYTES = 16 * 2**20
+NAME = r"[A-Za-z0-9_-]{1,40}"  # of a method: it becomes part of an adapter's name
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,27 @@ def read_patch(folder: str | Path) -> Patch:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MOST_RECORD_BYTES:
+            raise ValueError(f"it has more than {MOST_RECORD_BYTES} bytes")
         record = dict(json.loads(path.read_text(encoding="utf-8")))
         missing = [key for key in ("method", "trains", "base") if key not in record]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ForgetmeError(
             f"{path} is damaged ({error}); bring it back from a backup, or write the patch again "
             "with: python -m forgetme train METHOD … --resume"
         ) from error
     if missing:
         raise ForgetmeError(f"{path} is not the record of a patch: it has no {missing[0]}")
+    for key in ("method", "trains"):
+        if not re.fullmatch(NAME, str(record[key])):
+            raise ForgetmeError(
+                f"{path} is not the record of a patch: its {key} must be a name of letters, "
+                f"digits, - and _, got {str(record[key])[:80]!r}"
+            )
+    if not isinstance(record["base"], str | None) or not isinstance(
+        record.get("base_notes", {}), dict
+    ):
+        raise ForgetmeError(f"{path} is not the record of a patch: its base is of another kind")
     return record
 
 
@@ -132,7 +147,7 @@ class Wardrobe:
     """
 
     def __init__(self, pipe: StableDiffusionPipeline) -> None:
-        """Args: the pipeline; its U-Net is changed in place."""
+        """Args: the pipeline; its U-Net is changed in place, LoRAs of its owner are left alone."""
         self._pipe = pipe
         self._worn: dict[str, tuple[Patch, float]] = {}
         self._before: dict[str, torch.Tensor] = {}  # weights that a difference has touched
@@ -159,8 +174,7 @@ class Wardrobe:
         if patch.name not in self._worn:
             self._check(patch)
         if patch.is_lora and patch.name not in self._loaded:
-            self._pipe.load_lora_weights(patch.folder, adapter_name=patch.name)
-            self._loaded.add(patch.name)
+            self._load(patch)
         self._worn[patch.name] = (patch, scale)
         self._refresh()
 
@@ -170,12 +184,33 @@ class Wardrobe:
         for name in names:
             self._worn.pop(name, None)
         gone = self._loaded & set(names)
-        self._loaded -= gone
-        if gone and not self._loaded:
-            self._pipe.unload_lora_weights()  # takes the adapters' wrapping off, too
+        if gone and set(self._pipe.unet.peft_config) <= gone:
+            self._pipe.unet.unload_lora()  # takes the adapters' wrapping off, too
         elif gone:
-            self._pipe.delete_adapters(sorted(gone))
+            active = {layer: self._not_ours(layer) for layer in self._layers()}
+            self._pipe.unet.delete_adapters(sorted(gone))
+            for layer, others in active.items():
+                layer.set_adapter(others)  # peft switches another one on instead
+        self._loaded -= gone
         self._refresh()
+
+    def _load(self, patch: Patch) -> None:
+        """Loads LoRA matrices as an adapter that is not active yet."""
+        active = {layer: layer.active_adapters for layer in self._layers()}
+        # The tensors alone: settings of peft in a stranger's file can change the model's weights.
+        self._pipe.load_lora_weights(load_file(patch.folder / LORA_FILE), adapter_name=patch.name)
+        self._loaded.add(patch.name)
+        for layer in self._layers():
+            layer.set_adapter(active.get(layer, []))
+
+    def _layers(self) -> list[Any]:
+        """The layers of the U-Net that adapters wrap, those of others included."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        return [layer for layer in self._pipe.unet.modules() if isinstance(layer, BaseTunerLayer)]
+
+    def _not_ours(self, layer: Any) -> list[str]:
+        return [name for name in layer.active_adapters if name not in self._loaded]
 
     def _check(self, patch: Patch) -> None:
         """Refuses a patch whose layers this model lacks; warns where its weights are others."""
@@ -208,8 +243,11 @@ class Wardrobe:
                 self._before.setdefault(name, parameter.detach().clone())
                 parameter.add_(value.to(parameter.device, parameter.dtype), alpha=scale)
         adapters = {n: s for n, (patch, s) in self._worn.items() if patch.is_lora}
-        if adapters:
-            self._pipe.set_adapters(list(adapters), list(adapters.values()))
+        for layer in self._layers() if adapters else ():
+            ours = [name for name in adapters if name in layer.scaling]
+            layer.set_adapter([*self._not_ours(layer), *ours])
+            for name in ours:
+                layer.set_scale(name, adapters[name])
 
 
 def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
@@ -233,5 +271,8 @@ def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
     for name, shape in shapes.items():
         layer, _, end = name.removeprefix("unet.").rpartition(".lora")
         down = end in (".down.weight", "_A.weight")  # (rank, in); the other one is (out, rank)
-        ends.setdefault(f"{layer}.weight", {})[down] = shape[1 if down else 0]
+        ends.setdefault(f"{layer}.weight", {})[down] = shape[1 if down else 0] if shape[1:] else 0
+    halved = next((name for name, sides in ends.items() if len(sides) < 2), None)
+    if halved is not None:
+        raise ForgetmeError(f"{path} holds no LoRA: {halved[:80]} has one matrix of the two")
     return {name: (sides[False], sides[True]) for name, sides in ends.items()}

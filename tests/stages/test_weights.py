@@ -194,6 +194,34 @@ class TestDownload:
 
         return download
 
+    @pytest.mark.parametrize(
+        "listing",
+        [
+            b"[[[[" * 5000,
+            b'{"error": "no"}',
+            b'[{"path": 5}]',
+            b'[{"path": "config.json", "size": -1}]',
+            b'[{"path": "config.json", "size": 2, "lfs": {"oid": "../../x"}}]',
+        ],
+    )
+    def test_a_listing_that_is_none_is_one_line(self, server, download, tmp_path, listing):
+        server.files["/api/models/a/b/tree/rev1?recursive=true"] = listing
+        with pytest.raises(
+            MissingModelError, match="no list of the files|could not be read"
+        ) as told:
+            download("many")
+        assert len(str(told.value).splitlines()) == 1
+
+    def test_names_that_a_hub_adds_are_not_written(self, server, download, tmp_path):
+        place = "/api/models/a/b/tree/rev1?recursive=true"
+        rows = json.loads(server.files[place])
+        rows += [{"path": "../../../evil.sh", "size": 3}, {"path": "/etc/cron.d/x", "size": 3}]
+        server.files[place] = json.dumps(rows).encode()
+        folder = download("many")
+        names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+        assert folder.is_dir()
+        assert not names & {"evil.sh", "x"}
+
     def test_before_it_the_error_names_the_command(self, published, tmp_path):
         with pytest.raises(MissingModelError, match="forgetme doctor --download chosen/one"):
             weights.locate("chosen/one", cache=tmp_path, published=published)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from safetensors.torch import load_file
 from small_models import save_diffusion
@@ -404,6 +405,41 @@ def test_a_patch_comes_off_without_a_trace(fresh, items, tmp_path: Path, trains:
     after = pipe.unet.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_the_owners_lora_is_left_alone(fresh, items, tmp_path: Path) -> None:
+    """Its name, its scale, and whether it is active; a patch acts beside it."""
+    mine = train(fresh(), items, replace(CAT, seed=3), tmp_path / "mine").patch
+    ours = train(fresh(), items, CAT, tmp_path / "ours").patch
+    strong = {
+        name: 30 * value
+        for name, value in load_file(mine.folder / "pytorch_lora_weights.safetensors").items()
+    }
+    pipe = fresh()
+    plain = picture_of(pipe)
+    pipe.load_lora_weights(strong, adapter_name="mine")
+    pipe.set_adapters(["mine"], [0.5])
+    before = picture_of(pipe)
+    assert np.abs(before - plain).max() > 1e-3
+    wardrobe = Wardrobe(pipe)
+    wardrobe.wear(ours)
+    assert pipe.get_active_adapters() == ["mine", ours.name]
+    both = picture_of(pipe)
+    wardrobe.wear(ours, 0.0)
+    assert np.abs(picture_of(pipe) - before).max() < 1e-5
+    wardrobe.take_off()
+    assert pipe.get_list_adapters() == {"unet": ["mine"]}
+    assert pipe.get_active_adapters() == ["mine"]
+    assert np.array_equal(picture_of(pipe), before)
+    for layer in pipe.unet.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter([])  # switched off by its owner
+    wardrobe.wear(ours)
+    assert pipe.get_active_adapters() == [ours.name]
+    assert not np.array_equal(picture_of(pipe), both)
+    wardrobe.take_off()
+    assert pipe.get_active_adapters() == []
+    assert np.array_equal(picture_of(pipe), plain)
 
 
 def test_patches_of_both_kinds_stack(fresh, items, tmp_path: Path) -> None:

@@ -167,6 +167,39 @@ def test_the_same_model_in_any_precision_is_known_again(base, made, caplog, dtyp
     assert "other weights" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "../../x"},
+        {"method": "a.b"},
+        {"trains": ["lora"]},
+        {"base": {"x": 1}},
+        {"base_notes": "../../x"},
+    ],
+)
+def test_a_record_of_a_stranger_is_refused(made, tmp_path, change) -> None:
+    folder = Path(shutil.copytree(read_patch(made).folder, tmp_path / "patch"))
+    record = json.loads((folder / "patch.json").read_text())
+    (folder / "patch.json").write_text(json.dumps(record | change))
+    with pytest.raises(ForgetmeError, match="not the record of a patch"):
+        read_patch(folder)
+
+
+def test_a_lora_of_a_stranger_is_refused_before_it_is_loaded(fresh, made, tmp_path) -> None:
+    folder = Path(shutil.copytree(read_patch(made).folder, tmp_path / "patch"))
+    file, pipe = folder / LORA_FILE, fresh()
+    tensors = load_file(file)
+    first = next(iter(tensors))
+    save_file({name: value for name, value in tensors.items() if name != first}, file)
+    with pytest.raises(ForgetmeError, match="one matrix of the two"):
+        Wardrobe(pipe).wear(read_patch(folder))
+    torch.save({"x": 1}, file)  # a pickle under its name, and one that peft would take instead
+    torch.save({"x": 1}, folder / "pytorch_lora_weights.bin")
+    with pytest.raises(ForgetmeError, match="cannot be read"):
+        Wardrobe(pipe).wear(read_patch(folder))
+    assert not hasattr(pipe.unet, "peft_config")
+
+
 def test_a_damaged_patch_says_what_to_do(fresh, run) -> None:
     patch = read_patch(run)
     whole = (patch.folder / LORA_FILE).read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 
 from forgetme.errors import MissingModelError
 from forgetme.stages import weights as shelf
-from forgetme.stages.checkpoint import UNREADABLE, existing, unusable
+from forgetme.stages.checkpoint import UNREADABLE, existing, read_config, unusable
 from forgetme.stages.clipaway.adapter import Adapter, AdapterTensors, read_adapter
 from forgetme.stages.clipaway.mapping import load_mapping, project
 from forgetme.stages.clipaway.tower import AlphaClip, load_alpha_clip
@@ -231,6 +230,6 @@ def _names(folder: Path) -> tuple[str, ...]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_config(path)
     except UNREADABLE as error:
         raise unusable(path, "the record of a small CLIPAway", error) from error
