@@ -562,3 +562,20 @@ def test_fill_that_was_interrupted_is_taken_up_when_somebody_comes_near(store):
     assert store.jobs.to_prepare(ready=5, limit=9) == []
     store.jobs.want([row.id])
     assert store.jobs.to_prepare(ready=5, limit=9) == [row.id]
+
+
+def test_masks_that_a_dataset_brought_are_filled_those_that_a_hand_edits_are_not(store):
+    """One photo of `small_store` is new; of two imported masks one is edited since."""
+    rows = [small_store.add(store, seed) for seed in range(3)]
+    for row in rows[:2]:
+        brought = {"mask_sha": store.put_image(small_store.square()), "how": "imported"}
+        small_store.step(store, row, "mask_edited", brought, by="import")
+    edited = {"mask_sha": store.put_image(small_store.square(7)), "how": "brush"}
+    small_store.step(store, store.sample(rows[1].id), "mask_edited", edited)
+    assert [store.jobs.is_brought(row.id) for row in rows] == [True, False, False]
+    assert store.jobs.to_prepare(ready=1, limit=9) == []  # the edited one is ready enough
+    assert store.jobs.to_prepare(ready=3, limit=9) == [rows[0].id, rows[2].id]
+    row = store.sample(rows[0].id)
+    small_store.step(store, row, "filled", small_store.filled(store, row), by="machine")
+    assert not store.jobs.is_brought(row.id)
+    assert store.jobs.to_prepare(ready=3, limit=9) == [rows[2].id]

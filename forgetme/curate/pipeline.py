@@ -187,7 +187,7 @@ def prepare(
             on_no_answer(proposed.no_answer)
         if any(new is not old for new, old in zip(proposed.ranked, ranked, strict=True)):
             row = record_proposed(store, row, proposed, models, by=by, novelty=row.novelty)
-    if is_unfilled(row):
+    if is_unfilled(store, row):
         image, mask = store.get_image(row.image_sha), store.get_mask(row.mask_sha)
         made = fill(image, mask, models, settings)
         found = checks.of_row(row, image, mask, made, models, settings.thresholds)
@@ -195,9 +195,14 @@ def prepare(
     return row
 
 
-def is_unfilled(row: SampleRow) -> bool:
-    """Tells whether a confirmed mask waits for its fill; one that a hand is editing does not."""
-    return row.state == "prepared" and row.chosen is not None and not row.tries
+def is_unfilled(store: Store, row: SampleRow) -> bool:
+    """Tells whether a confirmed or imported mask waits for its fill.
+
+    One that a hand is editing does not.
+    """
+    if row.state != "prepared" or row.tries:
+        return False
+    return row.chosen is not None or store.jobs.is_brought(row.id)
 
 
 def is_unanswered(row: SampleRow, settings: Settings = DEFAULTS) -> bool:
@@ -502,7 +507,7 @@ def _finished_sources(
         for row in page:
             to_do = (
                 row.state == "new"
-                or is_unfilled(row)
+                or is_unfilled(store, row)
                 or is_unanswered(row, settings)
                 or (auto_accept and policy_accepts(row))
             )

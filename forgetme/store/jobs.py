@@ -39,7 +39,7 @@ from forgetme.errors import ForgetmeError
 from forgetme.store.database import Database
 from forgetme.store.job_state import JobRow
 from forgetme.store.payloads import plain_json
-from forgetme.store.schema import lease, metadata, sample
+from forgetme.store.schema import event, lease, metadata, sample
 
 WANTED_SECONDS = 600.0  # a wish older than this is nobody's any more
 _MANY = 500  # values in one statement
@@ -292,14 +292,16 @@ class Jobs:
             limit: return at most this many.
         """
         columns = sample.c
-        fresh = select(columns.id).where(columns.state == "new", _nobody_has_it())
+        fresh = select(columns.id).where(_fresh(), _nobody_has_it())
         unfilled = and_(
             columns.state == "prepared", columns.chosen.is_not(None), columns.picked_try.is_(None)
         )
-        near = _near(or_(columns.state == "new", unfilled)).limit(limit)
+        near = _near(or_(_fresh(), unfilled)).limit(limit)
         with self._database.read() as connection:
             found = list(connection.scalars(near))
-            for concept in connection.scalars(_CONCEPTS_WITH_NEW).all():
+            for concept in connection.scalars(
+                select(columns.concept).where(_fresh()).distinct()
+            ).all():
                 if len(found) >= limit:
                     break
                 lacking = ready - _count_ready(connection, concept, ready)
@@ -307,6 +309,12 @@ class Jobs:
                     query = fresh.where(columns.concept == concept).order_by(columns.seq)
                     found += connection.scalars(query.limit(min(lacking, limit)))
         return list(dict.fromkeys(found))[:limit]
+
+    def is_brought(self, sample_id: str) -> bool:
+        """Tells whether a sample's mask is as a dataset brought it, and waits for its fill."""
+        query = select(sample.c.id).where(sample.c.id == sample_id, _is_brought())
+        with self._database.read() as connection:
+            return connection.scalar(query) is not None
 
     def to_embed(self) -> list[str]:
         """Returns the images of prepared samples that somebody will look at, the nearest first."""
@@ -316,7 +324,26 @@ class Jobs:
             return [sha for sha in connection.scalars(near) if sha is not None]
 
 
-_CONCEPTS_WITH_NEW = select(sample.c.concept).where(sample.c.state == "new").distinct()
+def _fresh() -> ColumnElement[bool]:
+    """Whether nothing was done to a sample since it came, so that a machine may begin."""
+    return or_(sample.c.state == "new", _is_brought())
+
+
+def _is_brought() -> ColumnElement[bool]:
+    """Whether a mask is as a dataset brought it, without its fill; no hand has edited it since."""
+    columns = sample.c
+    brought = (
+        select(event.c.id)
+        .where(
+            event.c.sample_id == columns.id,
+            event.c.kind == "mask_edited",
+            event.c.payload["how"].as_string() == "imported",
+            event.c.payload["mask_sha"].as_string() == columns.mask_sha,
+        )
+        .correlate(sample)
+    )
+    unfilled = and_(columns.state == "prepared", columns.picked_try.is_(None))
+    return and_(unfilled, columns.chosen.is_(None), brought.exists())
 
 
 def _nobody_has_it() -> ColumnElement[bool]:
@@ -335,8 +362,9 @@ def _near(condition: ColumnElement[bool], what: Column = sample.c.id) -> Select[
 
 
 def _count_ready(connection: Connection, concept: str, enough: int) -> int:
-    waiting = sample.c.state.in_(("prepared", "waiting"))
-    query = select(sample.c.id).where(sample.c.concept == concept, waiting).limit(enough)
+    columns = sample.c
+    ready = and_(columns.state.in_(("prepared", "waiting")), ~_is_brought())
+    query = select(columns.id).where(columns.concept == concept, ready).limit(enough)
     return len(connection.execute(query).all())
 
 

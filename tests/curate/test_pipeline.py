@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -547,3 +548,35 @@ def test_the_bundled_models_select_drawn_cats(store, tmp_path):
     ]
     # `tiny check` holds the models to their bounds; this notices that they are wired wrongly
     assert np.mean(overlaps) >= 0.75
+
+
+def test_curate_fills_masks_that_a_dataset_brought(models, store, drawn, tmp_path):
+    from forgetme.dataset import import_dataset
+    from forgetme.dataset.rle import rle_string
+    from forgetme.record.images import read_mask
+
+    photos = sorted((drawn / "original").iterdir())[:2]
+    images, annotations = [], []
+    for number, path in enumerate(photos):
+        mask = read_mask(drawn / "mask" / path.name)
+        images.append({"id": number, "file_name": path.name})
+        annotation = {"id": number, "image_id": number, "category_id": 1}
+        annotations.append({**annotation, "segmentation": rle_string(mask)})
+    parts = {"images": images, "annotations": annotations}
+    src = tmp_path / "set"
+    (src / "images").mkdir(parents=True)
+    for path in photos:
+        (src / "images" / path.name).write_bytes(path.read_bytes())
+    (src / "x.json").write_text(json.dumps({**parts, "categories": [{"id": 1, "name": "cat"}]}))
+    assert import_dataset(store, src, "coco").to_fill == 2
+    first = store.samples()[0]
+    edited = {"mask_sha": store.put_image(~store.get_mask(first.mask_sha)), "how": "brush"}
+    store.append(first.id, "mask_edited", edited, by="ann", expected_version=first.version)
+    pipeline.curate(sorted((src / "images").iterdir()), "cat", models, store)
+    hand, brought = store.samples()
+    assert (hand.tries, hand.mask_sha) == ([], edited["mask_sha"])
+    assert [one["kind"] for one in brought.tries] == ["filled"]
+    report = import_dataset(store, src, "coco")
+    assert (report.imported, report.there_already, report.to_fill) == (0, 1, 0)
+    assert "with another mask, not decided yet; that is kept" in report.failed[0]
+    assert store.sample(hand.id).mask_sha == edited["mask_sha"]
