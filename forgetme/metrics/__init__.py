@@ -1,6 +1,6 @@
 """Scores of fills and of models: what they are, which way is better, and when not to trust them."""
 
-from forgetme.metrics.clip import clip_at, clip_distance, crop_of
+from forgetme.metrics.clip import box_on_black, clip_at, clip_distance, crop_of, still_seen
 from forgetme.metrics.pairs import outer_psnr, outer_ssim
 from forgetme.metrics.sets import cmmd, fid, kid
 from forgetme.metrics.summary import (
@@ -17,6 +17,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "Summary",
+    "box_on_black",
     "clip_at",
     "clip_distance",
     "cmmd",
@@ -26,6 +27,7 @@ __all__ = [
     "outer_psnr",
     "outer_ssim",
     "paired_difference",
+    "still_seen",
     "summarize",
     "summarize_share",
     "wilson",

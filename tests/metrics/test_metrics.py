@@ -19,6 +19,7 @@ from forgetme.metrics import (
     outer_psnr,
     outer_ssim,
     paired_difference,
+    still_seen,
     summarize,
     summarize_share,
     wilson,
@@ -144,20 +145,52 @@ def test_a_crop_stays_inside_and_is_never_tiny(edit) -> None:
     assert crop_of(original, corner).shape == (32, 32, 3)
 
 
-def test_clip_at_counts_a_concept_that_is_out_of_the_best_guesses(edit) -> None:
-    _, edited, mask = edit
-    labels = ["cat", "dog", "sky", "grass", "sea", "wall"]
+LABELS = ["cat", "dog", "sky", "grass", "sea", "wall"]
+
+
+def by_colour(pictures, names):
+    """Sees a cat where a crop is red and shares its guesses out otherwise where it is not."""
+    red = [0.4, 0.3, 0.2, 0.05, 0.03, 0.02]
+    green = [0.1, 0.3, 0.25, 0.2, 0.08, 0.07]
+    return np.array([red if one.mean((0, 1))[0] > 60 else green for one in pictures])
+
+
+def test_clip_at_is_of_what_clip_saw_in_the_original(edit) -> None:
+    original, edited, mask = edit
+    assert clip_at(by_colour, original, edited, mask, LABELS) == {1: True, 3: True, 5: False}
+    assert clip_at(by_colour, original, original, mask, LABELS) == dict.fromkeys((1, 3, 5), False)
+    # what people call it plays no part: renamed, the same guess is the same class
+    other = ["fox", *LABELS[1:]]
+    assert clip_at(by_colour, original, edited, mask, other) == {1: True, 3: True, 5: False}
+    with pytest.raises(ValueError, match="k = 5 says nothing about 5 labels"):
+        clip_at(by_colour, original, edited, mask, LABELS[:5])
+
+
+def test_clip_at_sees_the_box_without_margin_on_black(edit) -> None:
+    original, edited, mask = edit
+    wide = mask.copy()
+    wide[50:, :] = False  # 20 x 40 px
+    seen = []
 
     def recognise(pictures, names):
-        return np.array([[0.2, 0.3, 0.25, 0.1, 0.1, 0.05]])
+        seen.extend(pictures)
+        return by_colour(pictures, names)
 
-    assert clip_at(recognise, edited, mask, "cat", labels) == {1: True, 3: False, 5: False}
-    assert clip_at(recognise, edited, mask, "dog", labels) == {1: False, 3: False, 5: False}
-    assert clip_at(recognise, edited, mask, "wall", labels) == {1: True, 3: True, 5: True}
-    with pytest.raises(ValueError, match="k = 5 says nothing about 5 labels"):
-        clip_at(recognise, edited, mask, "cat", labels[:5])
+    clip_at(recognise, original, edited, wide, LABELS)
+    assert [one.shape for one in seen] == [(40, 40, 3), (40, 40, 3)]
+    for crop, colour in zip(seen, ((255, 0, 0), (0, 255, 0)), strict=True):
+        assert (crop[10:30] == colour).all()  # of the box, and nothing around it
+        assert not crop[:10].any()
+        assert not crop[30:].any()
+
+
+def test_still_seen_asks_for_the_concept_by_its_name(edit) -> None:
+    original, edited, mask = edit
+    assert still_seen(by_colour, original, mask, "cat", LABELS)
+    assert not still_seen(by_colour, edited, mask, "cat", LABELS)
+    assert still_seen(by_colour, edited, mask, "dog", LABELS)
     with pytest.raises(ValueError, match="must hold the concept 'fish'"):
-        clip_at(recognise, edited, mask, "fish", labels)
+        still_seen(by_colour, edited, mask, "fish", LABELS)
 
 
 # ------------------------------------------------------------------ pairs
@@ -252,7 +285,7 @@ def test_paired_differences_are_of_the_same_pictures() -> None:
 
 def test_every_score_says_which_way_is_better() -> None:
     down = {name for name, one in METRICS.items() if one.higher_is_better is False}
-    assert down == {"FID", "KID", "CMMD", "seconds", "MiB"}
+    assert down == {"FID", "KID", "CMMD", "seconds", "MiB", "still seen"}
     assert METRICS["FID"].fewest == 2048
 
 
