@@ -253,7 +253,7 @@ def _finite(value: float) -> float | None:
 
 
 def _sweep(folder: Path, scenes: Sequence[Scene]) -> dict[str, Any]:
-    pictures, d, s = [], [], []
+    pictures, d, s, released = [], [], [], []
     for scene in scenes:
         hole, line = hole_of(scene), []
         for scale in SCALES:
@@ -262,6 +262,7 @@ def _sweep(folder: Path, scenes: Sequence[Scene]) -> dict[str, Any]:
             line.append(_picture(folder, made))
             d.append(entangled_d(scene.image, made, hole).score)
             s.append(entangled_s(made, hole).score)
+            released.append(entangled_d(scene.image, made, hole, variant="released").score)
         pictures.append(line)
 
     def curve(values: list[float]) -> list[dict[str, Any]]:
@@ -275,7 +276,11 @@ def _sweep(folder: Path, scenes: Sequence[Scene]) -> dict[str, Any]:
         "scales": list(SCALES),
         "rows": list(range(len(scenes))),
         "pictures": pictures,
-        "curves": {"entangled_d": curve(d), "entangled_s": curve(s)},
+        "curves": {
+            "entangled_d": curve(d),
+            "entangled_s": curve(s),
+            "entangled_d_released": curve(released),
+        },
     }
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from forgetme.store import Store
 
 SHOWN = (
-    "entangled_d", "entangled_s", "truth_rmse", "clip_distance", "clip_at_1", "cmmd", "fid",
-    "features_fid", "outer_ssim", "seconds",
+    "entangled_d", "entangled_s", "truth_rmse", "clip_distance", "clip_at_1", "still_seen",
+    "cmmd", "fid", "features_fid", "outer_ssim", "seconds",
 )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def compare(
     ] = 0.65,
     scale: Annotated[float, typer.Option(min=0.05, max=1, help="At which patches are worn.")] = 1.0,
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="Wear the first run's patch at 0.1, 0.2 … 1.0, too.")
+        bool, typer.Option("--sweep", help="Wear the first run's patch at 0, 0.1 … 1.0, too.")
     ] = False,
     sweep_rows: Annotated[int, typer.Option(min=1, help="Pictures of the sweep.")] = 6,
     inception: Annotated[

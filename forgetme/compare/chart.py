@@ -1,4 +1,4 @@
-"""The curves of a scale sweep as one inline SVG."""
+"""The curves of a scale sweep as inline SVGs, one for each variant of Entangled."""
 
 from __future__ import annotations
 
@@ -8,26 +8,53 @@ from typing import Any
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 44, 190, 12, 36  # px around the plot; names stand on the right
-COLOURS = {
-    "entangled_d": "var(--accent)",
-    "entangled_s": "var(--green)",
-    "clip_at_1": "var(--amber)",
-}
+# What is drawn on one axis: never two variants, and what is seen beside either.
+SEEN = {"clip_at_1": "var(--amber)", "still_seen": "var(--red)"}
+PAPER = {"entangled_d": "var(--accent)", "entangled_s": "var(--green)", **SEEN}
+RELEASED = {
+    "entangled_d_released": "var(--accent)", "entangled_s_released": "var(--green)", **SEEN,
+}  # fmt: skip
 
 Table = Mapping[str, Any]
 Point = tuple[float, float]
 
 
-def chart(table: Table) -> str:
-    """Draws Entangled-D, -S and CLIP@1 over the scale, and the paper's own curve, dashed.
+def charts(table: Table) -> str:
+    """Draws Entangled with CLIP@1 and what is still seen over the scale, a chart for each variant.
+
+    The paper's own curve, dashed, stands beside the variant that it is most likely of.
 
     Args:
         table: as `table.json` has it, with a sweep.
     """
+    released = _chart(table, RELEASED, _published(table)) if _has(table, RELEASED) else ""
+    heads = [
+        "Entangled by the paper's printed equations",
+        "Entangled by the authors' code, beside their Table 3",
+    ]
+    drawn = [_chart(table, PAPER, []), released]
+    return "".join(
+        f"<h3>{e(head)}</h3>{one}" for head, one in zip(heads, drawn, strict=True) if one
+    )
+
+
+def _has(table: Table, colours: Mapping[str, str]) -> bool:
+    return any(key in table["sweep"]["curves"] for key in colours if key not in SEEN)
+
+
+def _published(table: Table) -> list[Point]:
+    return [
+        (one["scale"], one["value"])
+        for one in table["published"]
+        if one.get("concept") == table["concept"].lower()
+    ]
+
+
+def _chart(table: Table, colours: Mapping[str, str], theirs: Sequence[Point]) -> str:
     sweep = table["sweep"]
     titles = {one["key"]: one["title"] for one in table["scores"]}
     drawn, names = [], []
-    for key, colour in COLOURS.items():
+    for key, colour in colours.items():
         points = [
             (scale, one)
             for scale, one in zip(sweep["scales"], sweep["curves"].get(key, ()), strict=False)
@@ -36,11 +63,6 @@ def chart(table: Table) -> str:
         if points:
             drawn.append(_band(points, colour) + _line([(s, o["mean"]) for s, o in points], colour))
             names.append((points[-1][1]["mean"], titles[key], colour))
-    theirs = [
-        (one["scale"], one["value"])
-        for one in table["published"]
-        if one.get("concept") == table["concept"].lower()
-    ]
     if theirs:
         drawn.append(_line(theirs, "var(--muted)", dashed=True))
         names.append((theirs[-1][1], "published, Table 3", "var(--muted)"))

@@ -53,7 +53,7 @@ def compare_fills_job(
         columns: keys of `columns.COLUMNS`; none = all that can be.
         limit: the first so many samples; None = all.
         seed: of every column.
-        sweep: whether the first run is also worn at ten scales.
+        sweep: whether the first run is also worn at all scales.
         preset: of the models.
         verifier: instead of the preset's, see `load_models`.
 

@@ -112,7 +112,7 @@ def known_scores(eyes: Eyes, *, truth: bool) -> list[Score]:
         eyes: who looks.
         truth: whether it is known what is really behind the objects.
     """
-    paper, released = "paper", "released"
+    paper, released, words = "paper", "released", f"{len(eyes.labels)} words"
     one = [
         Score("entangled_d", "Entangled-D", paper, True, True, METRICS["Entangled-D"].words),
         Score("entangled_s", "Entangled-S", paper, True, True, METRICS["Entangled-S"].words),
@@ -122,8 +122,9 @@ def known_scores(eyes: Eyes, *, truth: bool) -> list[Score]:
               "as the authors' code has it; the same number in both variants"),
         Score("clip_distance", "CLIP distance", eyes.made_by, True, True,
               METRICS["CLIP distance"].words),
-        *(Score(f"clip_at_{k}", f"CLIP@{k}", eyes.made_by, True, True,
-                METRICS[f"CLIP@{k}"].words) for k in KS),
+        *(Score(f"clip_at_{k}", f"CLIP@{k}", f"{eyes.made_by}, box on black, {words}", True, True,
+                f"{METRICS[f'CLIP@{k}'].words}; of {_some(eyes.labels)}; a copy scores 0")
+          for k in KS),
         Score("still_seen", "still seen", eyes.made_by, False, True,
               "share in which the concept is named in the hole, around it or in the whole picture"),
         Score("smear", "smear", "", False, True,
@@ -157,6 +158,10 @@ def known_scores(eyes: Eyes, *, truth: bool) -> list[Score]:
     return one + sets
 
 
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words) if len(words) <= 12 else f"{', '.join(words[:8])}, …"
+
+
 def score_picture(view: View, painted: np.ndarray, eyes: Eyes) -> tuple[Numbers, list[str]]:
     """Scores one picture.
 
@@ -177,7 +182,7 @@ def score_picture(view: View, painted: np.ndarray, eyes: Eyes) -> tuple[Numbers,
         values[f"entangled_d{suffix}"], values[f"entangled_s{suffix}"] = d.score, s.score
         warned |= dict.fromkeys(d.warnings + s.warnings)
     values["clip_distance"] = clip_distance(eyes.embed, image, painted, view.mask)
-    gone = clip_at(eyes.recognise, painted, view.mask, eyes.concept, eyes.labels, KS)
+    gone = clip_at(eyes.recognise, image, painted, view.mask, eyes.labels, KS)
     values |= {f"clip_at_{k}": float(gone[k]) for k in KS}
     values["still_seen"] = still_seen(painted, view.mask, eyes)
     for check in (checks.smear(painted, hole, LIMITS), checks.seam(painted, hole, LIMITS)):

@@ -1,4 +1,4 @@
-"""The scale sweep: one patch worn at ten scales, what it paints and how that scores.
+"""The scale sweep: one patch worn at all scales, from none on, what it paints, its scores.
 
 **Source**: ForgetMe section 4.6, Table 3 and Figure 5.
 """
@@ -16,9 +16,10 @@ from forgetme.compare.scores import Eyes, mean_of
 from forgetme.compare.subjects import Subject
 from forgetme.compare.worn import Worn
 
-SCALES = tuple(round(0.1 * n, 1) for n in range(1, 11))
+SCALES = tuple(round(0.1 * n, 1) for n in range(11))  # 0: no patch at all
 CURVES = (
-    "entangled_d", "entangled_s", "entangled_d_released", "clip_at_1", "truth_rmse",
+    "entangled_d", "entangled_s", "entangled_d_released", "entangled_s_released", "clip_at_1",
+    "still_seen", "truth_rmse",
 )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Scores of fills and of models: what they are, which way is better, and when not to trust them."""
 
-from forgetme.metrics.clip import box_on_black, clip_at, clip_distance, crop_of, still_seen
+from forgetme.metrics.clip import box_on_black, clip_at, clip_distance, crop_of
 from forgetme.metrics.pairs import outer_psnr, outer_ssim
 from forgetme.metrics.sets import cmmd, fid, kid
 from forgetme.metrics.summary import (
@@ -27,7 +27,6 @@ __all__ = [
     "outer_psnr",
     "outer_ssim",
     "paired_difference",
-    "still_seen",
     "summarize",
     "summarize_share",
     "wilson",

@@ -111,30 +111,3 @@ def clip_at(
     guesses = np.argsort(-np.asarray(after), kind="stable")
     place = int(np.flatnonzero(guesses == np.argmax(before))[0])
     return {k: place >= k for k in ks}
-
-
-def still_seen(
-    recognise: Recognise,
-    edited: np.ndarray,
-    mask: np.ndarray,
-    concept: str,
-    labels: Sequence[str],
-) -> bool:
-    """Whether the concept is the best guess for the edited region; lower is better over pictures.
-
-    Ours, beside CLIP@k: it asks for the concept by its name, sees the surroundings too (the padded
-    box), and can say that nothing was ever recognised.
-
-    Args:
-        recognise: zero-shot probabilities.
-        edited: (H, W, 3) uint8.
-        mask: (H, W) bool, what was removed.
-        concept: what must not be named.
-        labels: what is chosen from; holds the concept.
-
-    Raises:
-        ValueError: the labels lack the concept.
-    """
-    if concept not in labels:
-        raise ValueError(f"labels must hold the concept {concept!r}, got {list(labels)}")
-    return labels[int(recognise([crop_of(edited, mask)], labels)[0].argmax())] == concept

@@ -47,7 +47,6 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("CLIP@3", True, "share where it is not among three guesses"),
         Metric("CLIP@5", True, "share where it is not among five guesses"),
-        Metric("still seen", False, "share where the concept is the best guess for the fill"),
         Metric("outer PSNR", True, "dB, how well the rest was kept"),
         Metric("outer SSIM", True, "how well the structure of the rest was kept"),
         Metric("seconds", False, "time of one picture"),

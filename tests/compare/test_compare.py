@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -220,6 +221,25 @@ def test_scores_are_those_of_the_pictures_that_are_shown(report: Path, two: list
             assert found["entangled_d_released"] == pytest.approx(d, abs=1e-6)
             assert found["entangled_s_released"] == pytest.approx(s, abs=1e-6)
             assert found["clip_at_1"] >= found["clip_at_3"] >= found["clip_at_5"]
+            assert found["still_seen"] in (0, 1)
+
+
+def test_an_untouched_copy_scores_no_clip_at_k(two: list, small_assets: Path) -> None:
+    from forgetme.compare.scores import Eyes, known_scores, score_picture
+    from forgetme.compare.subjects import view_of
+
+    ranker = load_models("tiny", assets=small_assets, device="cpu").ranker
+    eyes = Eyes.of(ranker, "cats")
+    assert eyes.concept == "cat"
+    for subject in two:
+        view = view_of(subject)
+        values, _ = score_picture(view, view.image, eyes)
+        assert [values[f"clip_at_{k}"] for k in (1, 3, 5)] == [0, 0, 0]
+    named = {one.key: one for one in known_scores(eyes, truth=True)}
+    words = f"box on black, {len(eyes.labels)} words"
+    assert words in named["clip_at_1"].variant
+    assert "of cat, " in named["clip_at_1"].words
+    assert not named["still_seen"].higher_is_better
 
 
 def independent_entangled(x, y, hole, *, released: bool = False) -> tuple[float, float]:
@@ -252,18 +272,35 @@ def test_means_have_intervals_directions_and_warnings(report: Path) -> None:
     assert found["seconds"]["mean"] > 0
 
 
-def test_a_sweep_paints_ten_scales_with_one_seed(report: Path, run: Path) -> None:
+def test_a_sweep_paints_all_scales_with_one_seed(report: Path, run: Path) -> None:
     table = table_of(report)
     found = table["sweep"]
-    assert found["scales"] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert found["scales"] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     assert found["rows"] == [0]
     (pictures,) = found["pictures"]
     assert pictures[-1] == table["cells"]["lora-inpaint"][0]["picture"]  # scale 1 is the column's
     assert len(set(pictures)) > 1
-    assert len(found["curves"]["entangled_d"]) == 10
+    for key in ("entangled_d", "entangled_d_released", "clip_at_1", "still_seen"):
+        assert len(found["curves"][key]) == 11
     last = found["curves"]["entangled_d"][-1]
     assert last["mean"] == table["cells"]["lora-inpaint"][0]["scores"]["entangled_d"]
     assert last["n"] == 1
+
+
+def test_no_chart_of_a_sweep_has_two_variants(report: Path) -> None:
+    page = (report / "report.html").read_text(encoding="utf-8")
+    first, second = re.findall(r'<svg class="chart".*?</svg>', page, flags=re.DOTALL)
+    theirs = "published, Table 3"  # most likely of the authors' code
+    assert theirs not in first
+    assert theirs in second
+    for one in (first, second):
+        assert "CLIP@1, still seen" in one
+    table = table_of(report)
+    for chart, key in ((first, "entangled_d"), (second, "entangled_d_released")):
+        for variant in ("entangled_d", "entangled_d_released"):
+            means = {f"{one['mean']:.3f}" for one in table["sweep"]["curves"][variant]}
+            drawn = set(re.findall(r"<title>α [\d.]+: ([\d.-]+)</title>", chart))
+            assert (means <= drawn) == (variant == key)
 
 
 def test_the_papers_numbers_are_beside_ours_as_theirs(report: Path) -> None:

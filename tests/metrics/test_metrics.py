@@ -19,7 +19,6 @@ from forgetme.metrics import (
     outer_psnr,
     outer_ssim,
     paired_difference,
-    still_seen,
     summarize,
     summarize_share,
     wilson,
@@ -184,15 +183,6 @@ def test_clip_at_sees_the_box_without_margin_on_black(edit) -> None:
         assert not crop[30:].any()
 
 
-def test_still_seen_asks_for_the_concept_by_its_name(edit) -> None:
-    original, edited, mask = edit
-    assert still_seen(by_colour, original, mask, "cat", LABELS)
-    assert not still_seen(by_colour, edited, mask, "cat", LABELS)
-    assert still_seen(by_colour, edited, mask, "dog", LABELS)
-    with pytest.raises(ValueError, match="must hold the concept 'fish'"):
-        still_seen(by_colour, edited, mask, "fish", LABELS)
-
-
 # ------------------------------------------------------------------ pairs
 
 
@@ -285,7 +275,7 @@ def test_paired_differences_are_of_the_same_pictures() -> None:
 
 def test_every_score_says_which_way_is_better() -> None:
     down = {name for name, one in METRICS.items() if one.higher_is_better is False}
-    assert down == {"FID", "KID", "CMMD", "seconds", "MiB", "still seen"}
+    assert down == {"FID", "KID", "CMMD", "seconds", "MiB"}
     assert METRICS["FID"].fewest == 2048
 
 

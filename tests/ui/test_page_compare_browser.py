@@ -331,7 +331,11 @@ def test_a_point_of_the_sweep_shows_its_picture(page, table) -> None:
     assert table["rows"][1]["name"] in part(page, "sweep-row").inner_text()
     mean = table["sweep"]["curves"]["entangled_d"][4]["mean"]
     assert f"{mean:.3f}" in part(page, "point-0-4").get_attribute("aria-label")
-    assert "theirs" in page.locator(".fm-curve-legend").inner_text()
+    legend = page.locator(".fm-curve-legend")
+    assert "theirs" not in legend.inner_text()  # of another variant than what is drawn
+    part(page, "curve-entangled_d_released").click()
+    assert "theirs" in legend.inner_text()
+    assert part(page, "curve-entangled_d").get_attribute("aria-pressed") == "false"
 
 
 def test_the_papers_numbers_are_marked_as_theirs_with_their_variant(page) -> None:

@@ -5,6 +5,7 @@ import { Curve } from "./compare-curve.js";
 import { Linked, Pane } from "./compare-pane.js";
 
 const USUAL = ["entangled_d", "entangled_s"];
+const RELEASED = "released";
 const EITHER = "entangled"; // the paper does not say which of the two it printed
 
 export class Sweep {
@@ -114,7 +115,7 @@ export class Sweep {
   /** The paper's own sweep of this concept, where a shown score has one. */
   #theirs() {
     const { concept, published } = this.comparison.table;
-    const isShown = (score) => this.shown.some((key) => key === score || (score === EITHER && USUAL.includes(key)));
+    const isShown = (score) => this.shown.some((key) => key === score || (score === EITHER && variantOf(key) === RELEASED));
     const ours = (published ?? []).filter((one) => one.scale !== undefined && one.concept === concept.toLowerCase() && isShown(one.score));
     return [...Map.groupBy(ours, ({ source, score, variant, note }) => {
       const name = this.comparison.score(score)?.title ?? (score === EITHER ? "Entangled" : score);
@@ -127,7 +128,14 @@ export class Sweep {
   #toggle(key) {
     const on = this.shown.includes(key);
     if (on && this.shown.length === 1) return;
-    this.shown = Object.keys(this.sweep.curves).filter((one) => (one === key ? !on : this.shown.includes(one)));
+    const other = (one) => variantOf(one) && variantOf(key) && variantOf(one) !== variantOf(key);
+    this.shown = Object.keys(this.sweep.curves).filter((one) => (one === key ? !on : this.shown.includes(one) && (on || !other(one))));
     this.#drawCurves();
   }
+}
+
+/** Which reading of Entangled a score is; two of them are never on one axis. "" of other scores. */
+function variantOf(key) {
+  if (key.endsWith(`_${RELEASED}`)) return RELEASED;
+  return USUAL.includes(key) ? "paper" : "";
 }
