@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from forgetme.stages.diffusion import Diffusion
     from forgetme.stages.inpaint import Inpainter
     from forgetme.stages.rank import Ranker
+    from forgetme.stages.second import SecondRecogniser
     from forgetme.stages.segment import Segmenter
     from forgetme.stages.verify import ClipVerifier, OpenAIVerifier
 
@@ -65,6 +66,7 @@ class Models:
     preset: Preset
     names: Mapping[Stage, str]
     _stages: Mapping[Stage, _Lazy] = field(repr=False)
+    _second: _Lazy = field(repr=False)
 
     @property
     def segmenter(self) -> Segmenter:
@@ -96,6 +98,15 @@ class Models:
         """The verifier's name, for a process that is to load the same; None = the preset's."""
         name = self.names["verifier"]
         return None if name == "custom" else name
+
+    @property
+    def second(self) -> Ranker | SecondRecogniser:
+        """Another recogniser than the ranker, which shares no weights with it; judges, no stage."""
+        return self._second.get()
+
+    def second_problem(self) -> str | None:
+        """Says why there is no second recogniser; None where there is one."""
+        return self._second.problem()
 
     def problems(self) -> dict[Stage, str]:
         """Says which stages cannot be loaded and what to do, without loading any."""
@@ -176,7 +187,7 @@ def load_models(
             continue
         names[stage] = _ALIASES.get(str(choice), str(choice))
         stages[stage] = _PLANS[stage](names[stage], place, stages)
-    return Models(preset, names, stages)
+    return Models(preset, names, stages, _second(preset, names["ranker"], place))
 
 
 @dataclass(frozen=True)
@@ -297,6 +308,20 @@ def _ranker(name: str, place: _Place, _: Mapping[Stage, _Lazy]) -> _Lazy:
     if not _is_path(name):
         raise _unknown("ranker", name, ["tiny", *known])
     return _from_path(name, load_tiny)
+
+
+def _second(preset: Preset, ranker: str, place: _Place) -> _Lazy:
+    """Plans the second recogniser: the bundled one, or a published CLIP that is not the ranker."""
+
+    def load(path: Path, label: str) -> SecondRecogniser:
+        from forgetme.stages.second import load_second
+
+        return _signed(load_second(path, place.on()), label, _sha256(path))
+
+    if preset == "tiny":
+        return _bundled(place, "second.safetensors", "second", load)
+    small, large = "ViT-B-32-quickgelu/openai", "ViT-L-14-quickgelu/openai"
+    return _ranker(large if ranker.startswith(small) else small, place, {})
 
 
 def _verifier(name: str, place: _Place, stages: Mapping[Stage, _Lazy]) -> _Lazy:

@@ -24,6 +24,7 @@ class Model(str, Enum):
     filler = "filler"
     diffusion = "diffusion"
     clipaway = "clipaway"
+    second = "second"
 
 
 @app.command()
