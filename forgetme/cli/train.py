@@ -27,6 +27,7 @@ from forgetme.errors import ForgetmeError
 if TYPE_CHECKING:
     from forgetme.stages.models import Models
     from forgetme.train import Item, RunResult, RunSettings
+    from forgetme.train.data import Retained
 
 
 @app.command()
@@ -70,7 +71,16 @@ def train(
     ] = False,
     anchor: Annotated[str, typer.Option(help="The prompt that takes its place (rl).")] = "",
     keep: Annotated[
-        list[str] | None, typer.Option(help="Concept that must stay; repeat, nearest first.")
+        list[str] | None,
+        typer.Option(help="Concept that must stay and is trained on; repeat, nearest first."),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(help="Concept that must stay though nothing holds it; repeat."),
+    ] = None,
+    retain: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Captioned pictures to keep, in place of drawn ones."),
     ] = None,
     retain_pictures: Annotated[
         int | None, typer.Option(min=0, help="Pictures of those that the model draws to train on.")
@@ -110,13 +120,14 @@ def train(
         )
     if store is not None and data is not None:
         raise ForgetmeError("--store and --data both name pictures; give one of them")
-    settings = settings_for(method, concept, preset, given, _options(option or []), keep)
+    settings = settings_for(method, concept, preset, given, _options(option or []), keep, watch)
     with ExitStack() as stack:
         opened = (
             None if store is None else stack.enter_context(open_store(store, blobs, existing=True))
         )
         items = items_from(opened, data, concept)
-        result = _run(_models(preset, device, base, ranker), items, settings, out, probe_pictures)
+        models = _models(preset, device, base, ranker)
+        result = _run(models, items, settings, out, probe_pictures, _retained(retain))
     if result.main:  # of several processes, one speaks
         _report(result, out, as_json)
 
@@ -138,8 +149,19 @@ def _models(preset: Preset, device: str | None, base: str | None, ranker: str | 
     return load_models(preset, device=device, **given)
 
 
+def _retained(folder: Path | None) -> list[Retained]:
+    from forgetme.train.data import retained_of_folder
+
+    return [] if folder is None else retained_of_folder(folder)
+
+
 def _run(
-    models: Models, items: list[Item], settings: RunSettings, out: Path, pictures: int
+    models: Models,
+    items: list[Item],
+    settings: RunSettings,
+    out: Path,
+    pictures: int,
+    retain: list[Retained],
 ) -> RunResult:
     """Trains; SIGINT and SIGTERM finish the step and save."""
     from forgetme.train.errand import run
@@ -147,7 +169,16 @@ def _run(
     asked: list[int] = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, _: asked.append(number))
-    return run(models, items, settings, out, pictures=pictures, stop=lambda: bool(asked), say=note)
+    return run(
+        models,
+        items,
+        settings,
+        out,
+        pictures=pictures,
+        retain=retain,
+        stop=lambda: bool(asked),
+        say=note,
+    )
 
 
 def _options(given: list[str]) -> dict[str, float]:

@@ -41,8 +41,8 @@ def as_mask(array: np.ndarray) -> np.ndarray:
 
     Args:
         array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array: bool; integers in {0, 1} or
-            0..full scale of their dtype; floats in [0, 1]. Colours are read as Rec. 601 luma
-            and an alpha channel is ignored.
+            0..full scale of their dtype, of those wider than 16 bits 0..255 or 0..65535; floats
+            in [0, 1]. Colours are read as Rec. 601 luma and an alpha channel is ignored.
 
     Returns:
         (H, W) bool.
@@ -68,8 +68,9 @@ def as_mask(array: np.ndarray) -> np.ndarray:
         if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
             raise ValueError("a float mask must lie in [0, 1]; divide it by its full scale")
         return values >= 0.5
-    full_scale = 1 if array.max(initial=0) <= 1 else np.iinfo(array.dtype).max
-    return values >= 0.5 * full_scale
+    top = array.max(initial=0)
+    scales = [1, *(255, 65535) * (array.dtype.itemsize > 2), np.iinfo(array.dtype).max]
+    return values >= 0.5 * next(scale for scale in scales if top <= scale)
 
 
 def box_xywh(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -2,70 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from forgetme.train.context import Context
-from forgetme.train.data import Item
-from forgetme.train.latents import layer_latents, retain_set
-from forgetme.train.method import Batch, Method
+from forgetme.train.data import Item, Retained
+from forgetme.train.latents import layer_latents, mask_shares, retain_set, retained_latents
+from forgetme.train.model import Base
 from forgetme.train.settings import RunSettings
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
 
 
 @dataclass(frozen=True)
 class Latents:
-    """Latents on the CPU; an empty tensor where the method needs none."""
+    """Latents on the CPU; an empty tensor where the method needs none.
+
+    Attributes:
+        original, background: (N, C, h, w) of the concept's pictures.
+        mask: (N, 1, h, w) in 0..1, how much of each place the object covers.
+        retain: (M, C, h, w) of what must stay; `prompts`: theirs.
+    """
 
     original: torch.Tensor
     background: torch.Tensor
+    mask: torch.Tensor
     retain: torch.Tensor
     prompts: list[str]
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees; latents are scaled by the VAE's factor, all of one shape.
+
+    Attributes:
+        original: (B, C, h, w) latents with the concept; None where the method needs none.
+        background: (B, C, h, w) latents of the same scenes without it; None likewise.
+        t: (B,) int64 timesteps; `eps`: (B, C, h, w) noise.
+        retain: (B, C, h, w) latents of what must stay; `retain_prompts`: theirs.
+        retain_t, retain_eps: drawn apart from the forget side's.
+        generator: for whatever else the method draws.
+        mask: (B, 1, h, w) in 0..1, how much of each place the object covers; None likewise.
+    """
+
+    original: torch.Tensor | None
+    background: torch.Tensor | None
+    t: torch.Tensor
+    eps: torch.Tensor
+    retain: torch.Tensor | None
+    retain_prompts: list[str]
+    retain_t: torch.Tensor
+    retain_eps: torch.Tensor
+    generator: torch.Generator
+    mask: torch.Tensor | None = None
+
+
 def make_latents(
-    pipe: StableDiffusionPipeline,
-    method: Method,
+    base: Base,
+    needs: Collection[str],
     items: list[Item],
     settings: RunSettings,
     cache: Path,
     key: str,
+    retained: Sequence[Retained] = (),
 ) -> Latents:
     """Encodes what the method needs, or reads it from the cache of an earlier call."""
     none = torch.zeros(0)
-    original = background = none
-    if "original" in method.needs:
-        original = layer_latents(pipe, items, "original", cache, key)
-    if "background" in method.needs:
-        background = layer_latents(pipe, items, "background", cache, key)
-    return Latents(original, background, *retain_set(pipe, settings, cache))
+    original, background = (
+        layer_latents(base, items, layer, cache, key) if layer in needs else none
+        for layer in ("original", "background")
+    )
+    mask = mask_shares(base, items) if "mask" in needs else none
+    retain = (
+        retained_latents(base, retained, cache) if retained else retain_set(base, settings, cache)
+    )
+    return Latents(original, background, mask, *retain)
 
 
 def draw_batch(
     data: Latents,
     settings: RunSettings,
     seed: int,
-    device: torch.device,
-    context: Context,
+    base: Base,
     share: slice,
 ) -> Batch:
     """Draws one batch, of which everything depends on the seed alone, and keeps a share of it."""
     generator = torch.Generator().manual_seed(seed)
-    size, times = settings.batch, context.scheduler.config.num_train_timesteps
+    size, device = settings.batch, base.device
 
     def pick(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         return z[rows[share]].to(device) if len(z) else None
 
-    count = max(len(data.original), len(data.background), 1)
+    count = max(len(data.original), len(data.background), len(data.mask), 1)
     rows = torch.randint(count, (size,), generator=generator)
     retain_rows = torch.randint(max(1, len(data.retain)), (size,), generator=generator)
-    t, retain_t = torch.randint(times, (2, size), generator=generator)[:, share].to(device)
-    noise = torch.randn((2, size, *context.latent_shape), generator=generator)
+    t, retain_t = torch.randint(base.times, (2, size), generator=generator)[:, share].to(device)
+    noise = torch.randn((2, size, *base.latent_shape), generator=generator)
     eps, retain_eps = noise[:, share].to(device)
     return Batch(
         original=pick(data.original, rows),
@@ -77,4 +109,5 @@ def draw_batch(
         retain_t=retain_t,
         retain_eps=retain_eps,
         generator=generator,
+        mask=pick(data.mask, rows),
     )

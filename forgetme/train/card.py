@@ -15,12 +15,12 @@ from forgetme.stages.weights import PUBLISHED
 from forgetme.store.names import safe_stem
 from forgetme.train.methods import METHODS
 from forgetme.train.patch import read_patch
-from forgetme.train.probe import GUIDANCE, TEMPLATES
+from forgetme.train.probe import GUIDANCE, PARAPHRASES, TEMPLATES, WORDS, mean_over
 from forgetme.train.probe import STEPS as PROBE_STEPS
 
 CARD = "README.md"
 PICTURES = "pictures"
-SHOWN = 3  # concepts with pictures: what is forgotten, a neighbour, something unrelated
+SHOWN = 3  # concepts with pictures: what is forgotten, a neighbour, something nothing holds
 TAGS = ("forgetme", "machine-unlearning", "concept-removal", "stable-diffusion")
 LICENSES = {"sd15": "creativeml-openrail-m", "tiny/diffusion": "apache-2.0"}
 UNKNOWN_LICENSE = "unknown"
@@ -129,26 +129,46 @@ def _opening(record: Json) -> str:
 def _scores(told: _Told) -> str:
     if told.last is None:
         return "Nothing was measured: the run was made without probes."
-    before = {} if told.first is None else told.first["by_concept"]
-    after, n = told.last["by_concept"], told.last["n"]
-    lines = [
-        (
-            _plain(name),
-            "forget: lower is better"
-            if name == told.record["concept"]
-            else "keep: higher is better",
-            _share(before.get(name), n),
-            _share(after[name], n),
-        )
-        for name in after
-    ]
+    record, first, last = told.record, told.first or {}, told.last
+    before, after, n = first.get("by_concept", {}), last["by_concept"], last["n"]
+    keep, watch = record["keep"], record.get("watch", ())
+    second = last.get("second")
+    lines = []
+    for name in after:
+        aim = "keep, held by nothing" if name in watch else "keep"
+        aim = "forget: lower is better" if name == record["concept"] else f"{aim}: higher is better"
+        seen = [_share(before.get(name), n), _share(after[name], n)]
+        lines.append((_plain(name), aim, *seen, *_also(second, [name], n)))
+    for words, names in (("all that was held", keep), ("**all that nothing held**", watch)):
+        found = [name for name in names if name in after]
+        if len(found) > 1:
+            seen = [_mean(shares, found, n) for shares in (before, after)]
+            lines.append((words, "keep: higher is better", *seen, *_also(second, found, n)))
+    heads = ("concept", "aim", "before", "after", *(["after, second recogniser"] * bool(second)))
     prompts = ", ".join(f'"{one.format("…")}"' for one in TEMPLATES)
     return (
         "Share of pictures in which the concept is recognised, before and after.\n\n"
-        + _table(("concept", "aim", "before", "after"), lines)
+        + _table(heads, lines)
         + f"\n\n{n} pictures of each concept, seeds 0 to {n - 1}, {PROBE_STEPS} steps, guidance "
         f"{GUIDANCE:g}, from prompts that no training saw: {prompts}. What a picture shows is the "
-        f"likeliest of the {1 + len(told.record['keep'])} concepts by a zero-shot recogniser."
+        f"likeliest of {len(WORDS)} words and the concepts asked for, by a zero-shot recogniser."
+        + _otherwise(record["concept"], first, last)
+        + ("" if watch else " Nothing was left out of the training, so what is kept was held.")
+    )
+
+
+def _otherwise(concept: str, first: Json, last: Json) -> str:
+    """Says what is seen where the concept is asked for in other words."""
+    if last.get("otherwise") is None:
+        return ""
+    n, said = last["n"], ", ".join(f'"{one.format("…")}"' for one in PARAPHRASES)
+    seen = [_share(one.get("otherwise"), n) for one in (first, last)]
+    also = ""
+    if last.get("second_otherwise") is not None:
+        also = f"; by a second recogniser in {_share(last['second_otherwise'], n)}"
+    return (
+        f" Asked for otherwise ({said}), {_plain(concept)} is recognised in {seen[0]} before and "
+        f"{seen[1]} after{also}."
     )
 
 
@@ -157,6 +177,15 @@ def _share(value: float | None, n: int) -> str:
         return "-"
     low, high = wilson(round(value * n), n)
     return f"{100 * value:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _mean(shares: Json, names: Sequence[str], n: int) -> str:
+    return _share(mean_over(shares, names), n * sum(name in shares for name in names))
+
+
+def _also(second: Json | None, names: Sequence[str], n: int) -> list[str]:
+    """The column of the second recogniser, where there is one."""
+    return [] if second is None else [_mean(second, names, n)]
 
 
 def _shown(told: _Told) -> list[str]:
@@ -201,13 +230,24 @@ def _wearing(record: Json, repo: str | None) -> str:
 
 
 def _made(record: Json) -> str:
-    left_out = {"concept", "method", "base", "data", "versions", "probe", "options", "keep"}
+    left_out = {
+        "concept",
+        "method",
+        "base",
+        "data",
+        "versions",
+        "probe",
+        "options",
+        "keep",
+        "watch",
+    }
     left_out |= {"base_notes", "steps_done", "pictures", "prompt", "seed", "diverged"}
     lines = [
         ("method", record["method"]),
         ("base model", record["base"] or "-"),
         ("prompt", _prompt(record)),
         ("kept", ", ".join(record["keep"]) or "-"),
+        ("watched, held by nothing", ", ".join(record.get("watch", ())) or "-"),
         ("data", f"{record.get('pictures', '-')} pictures, fingerprint {record['data']}"),
         ("seed", record["seed"]),
         ("steps done", f"{record['steps_done']} of {record['steps']}"),
@@ -239,8 +279,8 @@ def _limits(record: Json, told: _Told) -> str:
 
 def _copy_pictures(run: Path, record: Json, into: Path) -> tuple[tuple[str, str, str], ...]:
     """Copies the first and the last strip of what is shown into the card's folder."""
-    concept, keep = record["concept"], record["keep"]
-    shown = list(dict.fromkeys([concept, *keep[:1], *keep[-1:]]))[:SHOWN]
+    concept, keep, watch = record["concept"], record["keep"], record.get("watch", ())
+    shown = list(dict.fromkeys([concept, *keep[:1], *(watch[-1:] or keep[-1:])]))[:SHOWN]
     copied = []
     for name in shown:
         strips = sorted((run / "probes").glob(f"*{_glob(f' {name}.png')}"))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler
 
-from forgetme.train.method import Batch, Method
+from forgetme.train.attention import cross_attention
+from forgetme.train.model import Base, Text
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from forgetme.train.batches import Batch
 
 Prompts = str | Sequence[str]
 
@@ -22,89 +23,103 @@ Prompts = str | Sequence[str]
 class Context:
     """Gives losses their words: `student`, `teacher`, `add_noise`, `goal`, `mse`.
 
-    Shapes: latents (B, C, h, w) float32, timesteps (B,) int64, text states (B, tokens, D).
+    Shapes: latents (B, C, h, w) float32, timesteps (B,) int64.
+
+    Attributes:
+        base: the model's face.
+        core: the network being trained; the loop puts it behind all processes.
+        chosen: the trained weights by name; the loop sets them before the first step.
+        state: what the method's `setup` gave; None where it has none.
+        prompt: what is made to forget; `anchor`: the prompt that takes its place.
     """
 
     def __init__(
-        self, pipe: StableDiffusionPipeline, method: Method, settings: RunSettings
+        self,
+        base: Base,
+        settings: RunSettings,
+        options: Mapping[str, float],
+        *,
+        teacher: bool,
+        per_sample: bool = False,
     ) -> None:
-        """Args: the pipeline before its U-Net is changed, method and settings."""
-        self._pipe = pipe
-        self.unet = pipe.unet  # being trained; the loop puts it behind all processes
-        self._lora = settings.trains == "lora"
-        self._texts: dict[str, torch.Tensor] = {}
-        self.scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
-        self.prompt, self.anchor = settings.target_prompt, settings.anchor_prompt
-        known = {name: value for name, (value, _) in method.options.items()}
-        self._options = {**known, **settings.options}
-        self._teacher = None
-        if "teacher" in method.needs_with(self._options) and not self._lora:
-            self._teacher = copy.deepcopy(pipe.unet).requires_grad_(False).eval()
+        """Asks for the model before it is changed.
 
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """(C, h, w) of the model's own size."""
-        config = self._pipe.unet.config
-        return config.in_channels, config.sample_size, config.sample_size
+        Args:
+            base: the model.
+            settings: of the run.
+            options: the method's own numbers, all of them.
+            teacher: whether the model as it was is asked for, too.
+            per_sample: whether `mse` keeps the samples of a batch apart.
+        """
+        self.base = base
+        self.core = base.core
+        self.chosen: Mapping[str, torch.nn.Parameter] = {}
+        self.state: Any = None
+        self.prompt, self.anchor = settings.target_prompt, settings.anchor_prompt
+        self._options, self._per_sample = options, per_sample
+        self._texts: dict[str, Text] = {}
+        self._teacher = None
+        if teacher and settings.trains != "lora":
+            self._teacher = copy.deepcopy(base.core).requires_grad_(False).eval()
 
     def option(self, name: str) -> float:
         """A number of the method's own."""
         return self._options[name]
 
+    def tokens(self, prompt: str) -> list[int]:
+        """Token ids of a prompt as the text encoder reads it, with start, end and padding."""
+        return self.base.tokens([prompt])[0].tolist()
+
     @torch.no_grad()
-    def text(self, prompts: Prompts, count: int) -> torch.Tensor:
-        """Text states (count, tokens, D) of one prompt for all, or of one each."""
+    def text(self, prompts: Prompts, count: int) -> Text:
+        """What the model is told of one prompt for all of `count` pictures, or of one each."""
         names = [prompts] * count if isinstance(prompts, str) else list(prompts)
         for name in set(names) - set(self._texts):
-            ids = self._pipe.tokenizer(
-                [name],
-                padding="max_length",
-                max_length=self._pipe.tokenizer.model_max_length,
-                truncation=True,
-                return_tensors="pt",
-            ).input_ids.to(self._pipe.device)
-            self._texts[name] = self._pipe.text_encoder(ids)[0]
-        return torch.cat([self._texts[name] for name in names])
+            self._texts[name] = self.base.text([name])
+        told = [self._texts[name] for name in names]
+        return {key: torch.cat([one[key] for one in told]) for key in told[0]}
 
     def student(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """The prediction of the model being trained, float32."""
-        return self._call(self.unet, z_t, t, prompts)
+        return self.base.call(self.core, z_t, t, self.text(prompts, len(z_t)))
 
     @torch.no_grad()
     def teacher(self, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts) -> torch.Tensor:
         """The prediction of the model as it was before the run, float32, without gradient."""
-        if self._teacher is not None:
-            return self._call(self._teacher, z_t, t, prompts)
-        with self._without_adapters():
-            return self._call(self._pipe.unet, z_t, t, prompts)
-
-    def _call(
-        self, unet: torch.nn.Module, z_t: torch.Tensor, t: torch.Tensor, prompts: Prompts
-    ) -> torch.Tensor:
         text = self.text(prompts, len(z_t))
-        return unet(z_t, t, encoder_hidden_states=text.to(z_t.dtype)).sample.float()
+        if self._teacher is not None:
+            return self.base.call(self._teacher, z_t, t, text)
+        with self._without_adapters():
+            return self.base.call(self.base.core, z_t, t, text)
 
     @contextlib.contextmanager
     def _without_adapters(self):  # noqa: ANN202 (a context manager)
-        self._pipe.unet.disable_adapters()
+        self.base.core.disable_adapters()
         try:
             yield
         finally:
-            self._pipe.unet.enable_adapters()
+            self.base.core.enable_adapters()
+
+    def attention(self) -> contextlib.AbstractContextManager[dict[str, torch.Tensor]]:
+        """Captures the cross-attention of what is called inside the block, see `cross_attention`.
+
+        with ctx.attention() as maps:
+            ctx.student(z_t, t, ctx.prompt)
+        """
+        return cross_attention(self.base.core)
 
     def add_noise(self, z: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """z_t = sqrt(alpha_bar_t) z + sqrt(1 - alpha_bar_t) eps."""
-        return self.scheduler.add_noise(z, eps, t)
+        """z_t, the latents with the noise of timestep t."""
+        return self.base.noise(z, eps, t)
 
     def goal(self, z: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """What this model predicts when it is right: the noise, or the velocity."""
-        if self.scheduler.config.prediction_type == "v_prediction":
-            return self.scheduler.get_velocity(z, eps, t)
-        return eps
+        """What this model predicts when it is right."""
+        return self.base.target(z, eps, t)
 
-    @staticmethod
-    def mse(guess: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Mean squared error over everything."""
+    def mse(self, guess: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Mean squared error: () over everything, or (B,) where the method weighs its samples."""
+        if self._per_sample:
+            return (guess - target.detach()).square().flatten(1).mean(1)
         return torch.nn.functional.mse_loss(guess, target.detach())
 
     def denoise_retain(self, batch: Batch) -> torch.Tensor:
@@ -131,7 +146,7 @@ class Context:
             x_t (B, C, h, w) and its timesteps (B,).
         """
         ddim = DDIMScheduler.from_config(
-            self.scheduler.config, clip_sample=False, timestep_spacing="leading", steps_offset=1
+            self.base.schedule.config, clip_sample=False, timestep_spacing="leading", steps_offset=1
         )
         ddim.set_timesteps(steps, device=batch.eps.device)
         left = int(torch.randint(steps, (), generator=batch.generator))

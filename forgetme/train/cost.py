@@ -104,9 +104,10 @@ def units(
     if first == 0 and settings.keep:
         total += settings.retain_pictures * DRAW_STEPS * PAIR
     every = settings.probe_every
-    between = (last - 1) // every - first // every if every else 0
+    between = max(0, (last - 1) // every - first // every) if every else 0
     ends = (first == 0) + (last == settings.steps)
-    drawn = ends * (1 + len(settings.keep)) + between * (1 + min(2, len(settings.keep)))
+    kept, apart = len(settings.keep), len(settings.watch)
+    drawn = ends * (2 + kept + apart) + between * (1 + min(2, kept) + min(2, apart))
     return total + drawn * pictures * PROBE_STEPS * PAIR
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from forgetme.errors import ForgetmeError
 from forgetme.record.images import array_sha, read_image, read_mask
 from forgetme.store import Store
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
 
 @dataclass(frozen=True)
 class Item:
@@ -24,6 +27,14 @@ class Item:
     background: Path
     mask: Path
     caption: str = ""
+
+
+@dataclass(frozen=True)
+class Retained:
+    """A picture of something that must stay, and the prompt that it answers."""
+
+    picture: Path
+    caption: str
 
 
 def items_of_store(store: Store, concept: str) -> list[Item]:
@@ -64,6 +75,52 @@ def items_of_folder(folder: Path) -> list[Item]:
         Item(row.name, row.original, row.background, row.mask, row.caption)
         for row in folders.readable(folder)
     ]
+
+
+def retained_of_folder(folder: Path) -> list[Retained]:
+    """Returns captioned pictures: the originals of a dataset's folder, or any beside their texts.
+
+    Args:
+        folder: as `export` and `scenes` write it, or with `NAME.png` and its caption in `NAME.txt`.
+
+    Raises:
+        ForgetmeError: there is no picture, or one has no caption.
+    """
+    if (folder / "original").is_dir():
+        found = [Retained(row.original, row.caption) for row in folders.readable(folder)]
+    else:
+        paths = sorted(folder.iterdir()) if folder.is_dir() else []
+        paths = [path for path in paths if path.suffix.lower() in PICTURES]
+        found = [Retained(path, _beside(path)) for path in paths]
+    if not found:
+        raise ForgetmeError(
+            f"{folder} holds no picture that must stay; expected {', '.join(PICTURES)} files, each "
+            "with its caption in a .txt beside it, or a dataset's folder"
+        )
+    bare = next((one for one in found if not one.caption), None)
+    if bare is not None:
+        raise ForgetmeError(
+            f"{bare.picture} has no caption, so nobody knows which prompt must go on drawing it; "
+            f"write one into {bare.picture.with_suffix('.txt').name} beside it, or into the "
+            "dataset's metadata"
+        )
+    return found
+
+
+def _beside(path: Path) -> str:
+    text = path.with_suffix(".txt")
+    try:
+        return " ".join(text.read_text(encoding="utf-8").split()) if text.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ForgetmeError(f"{text} is not UTF-8 text ({error}); save it as such") from error
+
+
+def fingerprint_of_retained(retained: Sequence[Retained]) -> str:
+    """Names pictures with their captions: equal pixels and words, equal name (16 hex digits)."""
+    digest = hashlib.sha256()
+    for one in retained:
+        digest.update(f"{array_sha(read_image(one.picture))} {one.caption}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def fingerprint(items: list[Item]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,9 @@ from forgetme.store import Store
 from forgetme.train import checkpoint
 from forgetme.train.card import write_card
 from forgetme.train.cost import Measure, units, write_measure
-from forgetme.train.data import Item
+from forgetme.train.data import Item, Retained
 from forgetme.train.loop import OnStep, RunResult, check, train
-from forgetme.train.probe import Probe, probe
+from forgetme.train.probe import Probe, Recognise, probe
 from forgetme.train.runs import Run, run_of
 from forgetme.train.settings import RunSettings
 
@@ -45,6 +45,7 @@ def run(
     pictures: int,
     stop: Callable[[], bool],
     say: Say,
+    retain: Sequence[Retained] = (),
     on_step: OnStep = lambda *_: None,
     on_probe: Callable[[int], None] = lambda _: None,
 ) -> RunResult:
@@ -58,13 +59,14 @@ def run(
         pictures: of each concept in a probe; 0 = no probes.
         stop: asked after every step; true ends the run there, saved.
         say: takes a line for people.
+        retain: pictures of what must stay, in place of those that the model would draw.
         on_step: told of every step.
         on_probe: told of the step of a probe that begins.
 
     Raises:
         ForgetmeError: as `train` says.
     """
-    check(settings, items)  # before anything is loaded
+    check(settings, items, retain)  # before anything is loaded
     began, before = time.monotonic(), checkpoint.steps(out)
     pipe = models.diffusion.pipe
     result = train(
@@ -73,6 +75,7 @@ def run(
         settings,
         out,
         base=models.diffusion.made_by,
+        retain=retain,
         probing=_probing(models, settings, out, pictures, say, on_probe) if pictures else None,
         stop=stop,
         on_step=_telling(say, on_step),
@@ -155,35 +158,66 @@ def _probing(
     say: Say,
     on_probe: Callable[[int], None],
 ) -> Callable[[Any, int], Probe]:
-    labels = (settings.concept, *settings.keep)
+    recognise, vocabulary = models.ranker.probabilities, models.ranker.vocabulary
+    second = _second(models, say)
 
     def probing(pipe: Any, step: int) -> Probe:
         on_probe(step)
         found = probe(
             pipe,
-            models.ranker.probabilities,
+            recognise,
             settings.concept,
-            watched(settings, step),
-            labels,
+            drawn(settings.keep, settings, step),
             step=step,
             n=pictures,
+            watch=drawn(settings.watch, settings, step),
+            vocabulary=vocabulary,
+            second=second,
+            paraphrase=at_end(settings, step),
             pictures=out / "probes",
         )
-        kept = "" if found.retain is None else f", {100 * found.retain:.0f} % of the others"
-        say(f"step {step}: {settings.concept} is seen in {100 * found.forget:.0f} %{kept}")
+        say(f"step {step}: {told(found, settings.concept)}")
         return found
 
     return probing
 
 
-def watched(settings: RunSettings, step: int) -> tuple[str, ...]:
-    """Names what a probe draws beside the concept: all at the ends, two on the way.
+def told(found: Probe, concept: str) -> str:
+    """Says what a probe found, for people."""
+    parts = [f"{concept} is seen in {100 * found.forget:.0f} %"]
+    if found.second is not None and concept in found.second:
+        parts.append(f"by the second recogniser in {100 * found.second[concept]:.0f} %")
+    if found.otherwise is not None:
+        parts.append(f"asked for otherwise in {100 * found.otherwise:.0f} %")
+    if found.retain is not None:
+        parts.append(f"{100 * found.retain:.0f} % of what is held")
+    if found.apart is not None:
+        parts.append(f"{100 * found.apart:.0f} % of what nothing holds")
+    return ", ".join(parts)
+
+
+def at_end(settings: RunSettings, step: int) -> bool:
+    """Whether a probe is the first or the last one of a run."""
+    return step == 0 or step >= settings.steps
+
+
+def drawn(names: Sequence[str], settings: RunSettings, step: int) -> tuple[str, ...]:
+    """Names what a probe draws of some concepts: all at the ends, two on the way.
 
     The first to keep is the neighbour, the last one is unrelated.
     """
-    if step in (0, settings.steps):
-        return settings.keep
-    return tuple(dict.fromkeys((*settings.keep[:1], *settings.keep[-1:])))
+    if at_end(settings, step):
+        return tuple(names)
+    return tuple(dict.fromkeys((*names[:1], *names[-1:])))
+
+
+def _second(models: Models, say: Say) -> Recognise | None:
+    """The second recogniser; what stands in its way is said."""
+    problem = models.second_problem()
+    if problem:
+        say(f"one recogniser only: {problem}")
+        return None
+    return models.second.probabilities
 
 
 def _measure(

@@ -22,6 +22,11 @@ KEEP: dict[Preset, tuple[str, ...]] = {
     "tiny": CONCEPTS,
     "full": ("cat", "dog", "bird", "car", "boat", "person"),
 }
+# Of these the training holds nothing, so that what is lost beside the concept is seen.
+APART: dict[Preset, tuple[str, ...]] = {
+    "tiny": ("bird", "boat", "balloon", "flower"),
+    "full": ("bird", "boat"),
+}
 PRESETS: dict[Preset, tuple[str, str]] = {
     "tiny": ("Bundled model", "Small, offline, on a CPU in minutes; it draws the drawn world."),
     "full": ("Stable Diffusion 1.5", "The paper's model and settings; needs a GPU."),
@@ -45,6 +50,7 @@ def settings_for(
     given: Mapping[str, Any],
     options: Mapping[str, float],
     keep: Sequence[str] | None,
+    watch: Sequence[str] | None = None,
 ) -> RunSettings:
     """Puts a run's settings together: the method's for the preset, then what was given.
 
@@ -54,8 +60,9 @@ def settings_for(
         preset: whose settings of the method to begin with.
         given: fields of `RunSettings`; None = as the preset has it.
         options: the method's own numbers.
-        keep: what must stay; None or nothing = all that the preset's models know, but for what
-            the concept is, is a kind of, or holds.
+        keep: what must stay and is held; None or nothing = what the preset's models know, but for
+            some, see `APART`, and for what the concept is, is a kind of, or holds.
+        watch: what must stay though nothing holds it; None = the rest of what they know.
 
     Raises:
         ForgetmeError: a value is none that a run can have.
@@ -63,12 +70,23 @@ def settings_for(
     try:
         chosen = method_of(method)
         values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
-        values["keep"] = tuple(keep or (one for one in KEEP[preset] if not overlap(concept, one)))
+        held = (one for one in KEEP[preset] if one not in APART[preset])
+        values["keep"] = tuple(keep or (one for one in held if not overlap(concept, one)))
+        values["watch"] = watched_apart(preset, concept, values["keep"], watch)
         values["options"] = {**values.get("options", {}), **options}
         values |= {name: value for name, value in given.items() if value is not None}
         return RunSettings(method, concept, **values)
     except ValueError as error:
         raise ForgetmeError(str(error)) from error
+
+
+def watched_apart(
+    preset: Preset, concept: str, keep: Sequence[str], watch: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Names what must stay though nothing holds it: what is given, or the rest of what is known."""
+    held = (concept, *keep)
+    rest = (one for one in KEEP[preset] if not any(overlap(one, other) for other in held))
+    return tuple(rest if watch is None else watch)
 
 
 def methods() -> list[Json]:
@@ -84,6 +102,7 @@ def presets() -> list[Json]:
             "title": title,
             "words": words,
             "keep": list(KEEP[name]),
+            "apart": list(APART[name]),
             "problem": load_models(name).problems().get("diffusion"),
         }
         for name, (title, words) in PRESETS.items()

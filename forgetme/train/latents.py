@@ -3,62 +3,49 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from forgetme.record.images import read_image
-from forgetme.train.data import Item, square
+from forgetme.record.images import read_image, read_mask
+from forgetme.train.data import Item, Retained, fingerprint_of_retained, square
 from forgetme.train.disk import writing
+from forgetme.train.model import Base
 from forgetme.train.processes import autocast
 from forgetme.train.settings import RunSettings
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
 
 log = logging.getLogger(__name__)
 
 CHUNK = 8  # pictures at a time
 DRAW_STEPS = 25
 DRAW_GUIDANCE = 5.0
+SEEDS = 2**31  # of 32 bits; probes draw from 0 on: no picture that is trained on begins as theirs
 
 
-@torch.no_grad()
-def encode(pipe: StableDiffusionPipeline, images: list[np.ndarray]) -> torch.Tensor:
-    """Mean latents (N, C, h, w) float32 on the CPU, times the VAE's scaling factor.
-
-    Args:
-        pipe: the pipeline.
-        images: each (S, S, 3) uint8, all of one size, a multiple of the VAE's factor.
-    """
-    parts = []
-    for start in range(0, len(images), CHUNK):
-        pixels = torch.from_numpy(np.stack(images[start : start + CHUNK])).permute(0, 3, 1, 2)
-        pixels = (pixels.float() / 127.5 - 1).to(pipe.device, pipe.vae.dtype)
-        parts.append(pipe.vae.encode(pixels).latent_dist.mean.float().cpu())
-    return torch.cat(parts) * pipe.vae.config.scaling_factor
-
-
-def layer_latents(
-    pipe: StableDiffusionPipeline, items: list[Item], layer: str, cache: Path, key: str
-) -> torch.Tensor:
+def layer_latents(base: Base, items: list[Item], layer: str, cache: Path, key: str) -> torch.Tensor:
     """Latents of one layer of all items, at the model's own size; kept in `cache` under a key."""
     path = cache / f"{layer}-{key}.safetensors"
     kept = _read(path)
     if kept is not None:
         return kept
-    side = pipe.unet.config.sample_size * pipe.vae_scale_factor
-    z = encode(pipe, [square(read_image(getattr(item, layer)), side) for item in items])
+    z = base.encode([square(read_image(getattr(item, layer)), base.side) for item in items])
     return _kept(path, z)
 
 
-def retain_set(
-    pipe: StableDiffusionPipeline, settings: RunSettings, cache: Path
-) -> tuple[torch.Tensor, list[str]]:
+def mask_shares(base: Base, items: list[Item]) -> torch.Tensor:
+    """How much of each place of the latents the object covers: (N, 1, h, w) float32 in 0..1."""
+    edge = base.latent_shape[-1]
+    masks = [square(read_mask(item.mask).astype(np.uint8) * 255, base.side) for item in items]
+    shares = [cv2.resize(one, (edge, edge), interpolation=cv2.INTER_AREA) for one in masks]
+    return torch.from_numpy(np.stack(shares)).float().unsqueeze(1) / 255
+
+
+def retain_set(base: Base, settings: RunSettings, cache: Path) -> tuple[torch.Tensor, list[str]]:
     """What must stay, drawn by the unchanged model from prompts of the concepts to keep.
 
     Returns:
@@ -81,11 +68,11 @@ def retain_set(
     for start in range(0, len(prompts), CHUNK):
         some = prompts[start : start + CHUNK]
         seeds = [
-            torch.Generator().manual_seed(settings.seed * 100_003 + start + i)
+            torch.Generator().manual_seed(SEEDS + settings.seed * 100_003 + start + i)
             for i in range(len(some))
         ]
-        with autocast(pipe.device, settings):
-            drawn = pipe(
+        with autocast(base.device, settings):
+            drawn = base.pipe(
                 some,
                 num_inference_steps=DRAW_STEPS,
                 guidance_scale=DRAW_GUIDANCE,
@@ -95,6 +82,18 @@ def retain_set(
         parts.append(drawn.float().cpu())
     z = torch.cat(parts)
     return _kept(path, z), prompts
+
+
+def retained_latents(
+    base: Base, retained: Sequence[Retained], cache: Path
+) -> tuple[torch.Tensor, list[str]]:
+    """Latents of pictures that must stay, as `retain_set` gives them, and their captions."""
+    path = cache / f"retained-{fingerprint_of_retained(retained)}.safetensors"
+    kept = _read(path)
+    if kept is None:
+        z = base.encode([square(read_image(one.picture), base.side) for one in retained])
+        kept = _kept(path, z)
+    return kept, [one.caption for one in retained]
 
 
 def _read(path: Path) -> torch.Tensor | None:

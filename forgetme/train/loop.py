@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,12 @@ from forgetme.record.concept import same
 from forgetme.train import checkpoint
 from forgetme.train.batches import Latents, draw_batch, make_latents
 from forgetme.train.context import Context
-from forgetme.train.data import Item, fingerprint
+from forgetme.train.data import Item, Retained, fingerprint, fingerprint_of_retained
 from forgetme.train.disk import plain_words
 from forgetme.train.folder import RunFolder
 from forgetme.train.method import Method
 from forgetme.train.methods import method_of
+from forgetme.train.model import Base, base_of
 from forgetme.train.notes import notes_of
 from forgetme.train.params import choose
 from forgetme.train.patch import Patch, read_patch, write_delta, write_lora
@@ -58,7 +59,7 @@ class RunResult:
     main: bool
 
 
-def check(settings: RunSettings, items: list[Item]) -> Method:
+def check(settings: RunSettings, items: list[Item], retain: Sequence[Retained] = ()) -> Method:
     """Refuses what cannot work, with the reason; returns the method."""
     method = method_of(settings.method)
     if settings.trains not in method.trains:
@@ -71,7 +72,7 @@ def check(settings: RunSettings, items: list[Item]) -> Method:
             f"{method.name} has no option {', '.join(sorted(unknown))}; "
             f"it has: {', '.join(method.options) or 'none'}"
         )
-    if method.needs & {"original", "background"} and not items:
+    if method.needs & {"original", "background", "mask"} and not items:
         raise ForgetmeError(
             f"{method.name} learns from pictures of {settings.concept}; name a store or a folder"
         )
@@ -85,11 +86,17 @@ def check(settings: RunSettings, items: list[Item]) -> Method:
         settings.target_prompt
     ):
         raise ForgetmeError(_own_anchor(settings))
+    if settings.steps < 1 and method.setup is None:
+        raise ForgetmeError(f"{method.name} learns step by step: steps must be at least 1")
+    if method.check is not None:
+        method.check(settings)
     weight = settings.options.get("retain", method.options.get("retain", (0.0, ""))[0])
-    if ("retain" in method.needs or weight) and not (settings.keep and settings.retain_pictures):
+    drawn = bool(settings.keep and settings.retain_pictures)
+    if ("retain" in method.needs or weight) and not (drawn or retain):
         raise ForgetmeError(
             f"{method.name} needs something that must stay, else it forgets everything: "
-            "name concepts with --keep and a number with --retain-pictures"
+            "name concepts with --keep and a number with --retain-pictures, or a folder of "
+            "captioned pictures with --retain"
         )
     if not (settings.any_prompt or settings.prompt_names_concept):
         raise ForgetmeError(
@@ -111,12 +118,10 @@ def _own_anchor(settings: RunSettings) -> str:
     )
 
 
-def _refuse_own_anchor(pipe: StableDiffusionPipeline, settings: RunSettings) -> None:
+def _refuse_own_anchor(base: Base, settings: RunSettings) -> None:
     """Refuses an anchor that this model reads as the prompt that is to be forgotten."""
-    prompts = [settings.anchor_prompt, settings.target_prompt]
-    length = pipe.tokenizer.model_max_length
-    anchor, target = pipe.tokenizer(prompts, truncation=True, max_length=length).input_ids
-    if anchor == target:
+    anchor, target = base.tokens([settings.anchor_prompt, settings.target_prompt])
+    if anchor.equal(target):
         raise ForgetmeError(_own_anchor(settings))
 
 
@@ -127,6 +132,7 @@ def train(
     out: Path,
     *,
     base: str = "",
+    retain: Sequence[Retained] = (),
     probing: Probing | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_step: OnStep = lambda *_: None,
@@ -143,6 +149,7 @@ def train(
         settings: what to do.
         out: folder of the run: log.jsonl, checkpoint, latents, probe pictures, patch.
         base: name of the base model, recorded.
+        retain: pictures of what must stay with their captions; none = the model draws them.
         probing: scores the pipeline at a step; None = no probes.
         stop: asked after every step; true ends the run there, saved.
         on_step: told of every step, in the process that writes.
@@ -152,23 +159,28 @@ def train(
             loss is no number; no memory is left. The last checkpoint is intact.
         DiskFullError: no room is left; likewise.
     """
-    method = check(settings, items)
+    method = check(settings, items, retain)
+    model = base_of(pipe)
     if "anchor" in method.needs:
-        _refuse_own_anchor(pipe, settings)
+        _refuse_own_anchor(model, settings)
     key = fingerprint(items) if items else "none"
-    run = RunFolder(out, {**settings.record(), "base": base, "data": key, "pictures": len(items)})
+    data_record = {"base": base, "data": key, "pictures": len(items)}
+    if retain:
+        data_record["retain_data"] = fingerprint_of_retained(retain)
+    run = RunFolder(out, {**settings.record(), **data_record})
     with plain_words(out, settings):
         accelerator = join(pipe, settings)
         accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
         watch.begin(checkpoint.steps(out), len(items))
-        with accelerator.main_process_first(), quick(pipe.unet):  # the others read what it made
-            data = make_latents(pipe, method, items, settings, out / "latents", key)
-        notes = notes_of(pipe.unet)
-        with quick(pipe.unet):
+        with accelerator.main_process_first(), quick(model.core):  # the others read what it made
+            data = make_latents(model, method.needs, items, settings, out / "latents", key, retain)
+        notes = notes_of(model.core)
+        with quick(model.core):
             watch.probe(0)
-            state = _state(pipe, method, settings, data, accelerator)
+            state = _state(model, method, settings, data, accelerator)
             before = {n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n}
+            _set_up(state)
             done = checkpoint.load(out, state.chosen, state.optimizer, state.scaler)
             last = done >= settings.steps
             while not last:
@@ -182,12 +194,12 @@ def train(
                     checkpoint.save(out, done, state.chosen, state.optimizer, state.scaler)
                 if _due(settings.probe_every, done):
                     watch.probe(done)
-            watch.probe(done)  # unless that was the last step's
+            watch.probe(max(done, 1))  # unless that was the last step's; without steps, the edit's
         if watch.main:
             made = {**run.record, **_versions(), "steps_done": done, "base_notes": notes}
             made["probe"] = watch.last_probe()
             if settings.trains == "lora":
-                write_lora(out / "patch", pipe.unet, made)
+                write_lora(out / "patch", model.core, made)
             else:
                 write_delta(out / "patch", before, state.chosen, made)
         accelerator.wait_for_everyone()
@@ -213,38 +225,48 @@ class _State:
 
 
 def _state(
-    pipe: StableDiffusionPipeline,
+    base: Base,
     method: Method,
     settings: RunSettings,
     data: Latents,
     accelerator: Accelerator,
 ) -> _State:
     """Freezes the model but for the weights that move, and puts it behind all processes."""
-    context = Context(pipe, method, settings)  # copies the teacher: before anything changes
-    chosen = choose(pipe.unet, settings)
-    halve_frozen(pipe.unet, settings)
+    context = method.context(base, settings)  # copies the teacher: before anything changes
+    context.chosen = chosen = choose(base, settings)
+    halve_frozen(base.core, settings)
     if settings.gradient_checkpointing:
-        pipe.unet.enable_gradient_checkpointing()
+        base.core.enable_gradient_checkpointing()
     optimizer = torch.optim.Adam(chosen.values(), lr=settings.lr)
-    scaler = torch.amp.GradScaler(pipe.device.type, enabled=settings.precision == "fp16")
-    context.unet = accelerator.prepare(pipe.unet)
+    scaler = torch.amp.GradScaler(base.device.type, enabled=settings.precision == "fp16")
+    context.core = accelerator.prepare(base.core)
     return _State(accelerator, context, method, settings, data, chosen, optimizer, scaler)
+
+
+def _set_up(state: _State) -> None:
+    """Lets the method look at model and data, or write the weights, before the first step."""
+    if state.method.setup is None:
+        return
+    base, settings = state.context.base, state.settings
+    with torch.random.fork_rng(devices=[]), autocast(base.device, settings):
+        torch.manual_seed(settings.seed)
+        state.context.state = state.method.setup(state.context, state.data)
 
 
 def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
     """One optimizer step; returns the loss and its terms, means over batches and processes."""
     accelerator, settings, chosen = state.accelerator, state.settings, state.chosen
-    device = next(iter(chosen.values())).device
+    context, method = state.context, state.method
     share = rows_of(accelerator, settings.batch)
     values: dict[str, float] = {}
     state.optimizer.zero_grad()
     for part in range(settings.accumulate):
         seed = (settings.seed * 1_000_003 + step) * 64 + part
         torch.manual_seed(seed)
-        batch = draw_batch(state.data, settings, seed, device, state.context, share)
+        batch = draw_batch(state.data, settings, seed, context.base, share)
         with _only_last(state, part):
-            with autocast(device, settings):
-                terms = state.method.loss(state.context, batch)
+            with autocast(context.base.device, settings):
+                terms = method.reduced(context.state, batch, method.loss(context, batch))
                 loss = sum(terms.values())
             named = {"loss": loss, **terms}
             told = torch.stack([value.detach().float() for value in named.values()])
@@ -255,6 +277,8 @@ def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
         for name, value in zip(named, told, strict=True):
             values[name] = values.get(name, 0.0) + value / settings.accumulate
     state.scaler.unscale_(state.optimizer)
+    if method.after_backward is not None:
+        method.after_backward(context.state, chosen)
     norm = torch.nn.utils.clip_grad_norm_(chosen.values(), settings.clip or math.inf).item()
     if not math.isfinite(norm) and not state.scaler.is_enabled():  # else: this step is left out
         raise watch.diverged(step, "gradient", norm)
@@ -267,7 +291,7 @@ def _only_last(state: _State, part: int) -> contextlib.AbstractContextManager[No
     """Gradients are averaged over the processes once a step, with the last of its batches."""
     if part + 1 == state.settings.accumulate:
         return contextlib.nullcontext()
-    return state.accelerator.no_sync(state.context.unet)
+    return state.accelerator.no_sync(state.context.core)
 
 
 def _versions() -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""Which weights of the U-Net a run moves: a setting apart from the loss."""
+"""Which weights of the model a run moves: a setting apart from the loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
     import torch
+
+    from forgetme.train.model import Base
 
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 _ENDS = ("conv_norm_out", "conv_out", "time_embedding")
@@ -22,20 +24,21 @@ SELECTIONS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def choose(unet: torch.nn.Module, settings: RunSettings) -> dict[str, torch.nn.Parameter]:
-    """Freezes a U-Net but for the weights that `settings.trains` names; LoRA ones are added.
+def choose(base: Base, settings: RunSettings) -> dict[str, torch.nn.Parameter]:
+    """Freezes a model but for the weights that `settings.trains` names; LoRA ones are added.
 
     Returns:
         The trained parameters by name, as float32.
     """
     import torch
 
-    unet.requires_grad_(False)
+    for root in base.roots.values():
+        root.requires_grad_(False)
     if settings.trains == "lora":
         from peft import LoraConfig
 
         torch.manual_seed(settings.seed)
-        unet.add_adapter(
+        base.core.add_adapter(
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.rank,
@@ -43,11 +46,16 @@ def choose(unet: torch.nn.Module, settings: RunSettings) -> dict[str, torch.nn.P
                 target_modules=list(LORA_TARGETS),
             )
         )
-        chosen = {name: p for name, p in unet.named_parameters() if "lora_" in name}
+        chosen = {name: p for name, p in _weights(base) if "lora_" in name}
     else:
         wanted = SELECTIONS[settings.trains]
-        chosen = {name: p for name, p in unet.named_parameters() if wanted(name)}
+        chosen = {name: p for name, p in _weights(base) if wanted(name)}
     for parameter in chosen.values():
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     return chosen
+
+
+def _weights(base: Base) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    for start, root in base.roots.items():
+        yield from ((f"{start}{name}", value) for name, value in root.named_parameters())

@@ -1,8 +1,8 @@
-"""How much is forgotten, how much is kept: fixed-seed pictures, and what a recogniser sees."""
+"""How much is forgotten, how much is kept: fixed-seed pictures, and what recognisers see."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from forgetme.scenes import BACKGROUNDS
+from forgetme.record.concept import plain, same, word_for
+from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
 # Held out: no run trains on these words around a concept.
 TEMPLATES = ("a nice photo of a {}", "a picture of one {}", "a {} in the middle", "a large {}")
+# The same said otherwise: what was learned of one way to ask must hold for the others.
+PARAPHRASES = ("the {}", "{} on a beach", "there is a {} here", "a small {} at night")
 EMPTY = (*BACKGROUNDS, "background")  # what a picture of nothing shows; it is no concept at all
+WORDS = (*CONCEPTS, *EMPTY)  # what every probe chooses from, beside the concepts it asks for
 STEPS = 20
 GUIDANCE = 7.5
 CHUNK = 8  # pictures at a time
@@ -35,9 +39,15 @@ class Probe:
         forget: share of the concept's pictures in which the concept is still recognised; lower is
             better.
         retain: mean share over the concepts to keep that are recognised; higher is better, None
-            where none is named.
-        by_concept: the shares behind both.
+            where none is drawn.
+        by_concept: the shares behind all of these.
         n: pictures of each concept.
+        apart: mean share over the concepts that must stay though nothing holds them; higher is
+            better, None where none is drawn. That is what a user's own prompts will find.
+        second: the shares by a second recogniser; None where there is none.
+        otherwise: the share of the concept's pictures, drawn from paraphrases, in which it is still
+            recognised; lower is better, None where none were drawn.
+        second_otherwise: the same by the second recogniser.
     """
 
     step: int
@@ -45,6 +55,10 @@ class Probe:
     retain: float | None
     by_concept: dict[str, float]
     n: int
+    apart: float | None = None
+    second: dict[str, float] | None = None
+    otherwise: float | None = None
+    second_otherwise: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Returns it as plain JSON."""
@@ -75,36 +89,90 @@ def probe(
     recognise: Recognise,
     concept: str,
     keep: Sequence[str],
-    labels: Sequence[str],
     *,
     step: int,
     n: int = 8,
+    watch: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
+    second: Recognise | None = None,
+    paraphrase: bool = False,
     pictures: Path | None = None,
 ) -> Probe:
     """Draws `n` pictures of every concept from held-out prompts and asks what they show.
+
+    A recogniser chooses among `WORDS` and the concepts drawn, whoever asks.
 
     Args:
         pipe: the model as it is.
         recognise: zero-shot probabilities of pictures over labels.
         concept: what is to be forgotten.
-        keep: what must stay.
-        labels: the concepts that the recogniser chooses from, beside the words for a picture
-            without any; holds `concept` and `keep`.
+        keep: what must stay and is held by the training.
         step: optimizer steps done, recorded.
         n: pictures of each concept; prompt i is template i mod 4, seed i.
+        watch: what must stay though nothing holds it.
+        vocabulary: all that the recogniser was taught; empty where it knows all words.
+        second: another recogniser, which sees the same pictures.
+        paraphrase: whether the concept is asked for by paraphrases, too.
         pictures: folder for the first four pictures of each concept, as one PNG strip each.
     """
-    choices = tuple(dict.fromkeys((*labels, *EMPTY)))
-    shares = {}
-    for name in (concept, *keep):
-        prompts = [TEMPLATES[i % len(TEMPLATES)].format(name) for i in range(n)]
-        drawn = draw(pipe, prompts, range(n))
-        seen = recognise(drawn, choices).argmax(1)
-        shares[name] = float(np.mean([choices[int(i)] == name for i in seen]))
+    names = {name: label_of(name, vocabulary) for name in (concept, *keep, *watch)}
+    labels = tuple(dict.fromkeys((*names.values(), *WORDS)))
+    shares: dict[str, float] = {}
+    others: dict[str, float] = {}
+    for name, label in names.items():
+        drawn = _asked(pipe, name, TEMPLATES, n)
+        shares[name] = _share(recognise, drawn, label, labels)
+        if second is not None and label in WORDS:
+            others[name] = _share(second, drawn, label, WORDS)
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             strip = np.concatenate(drawn[:4], 1)
             Image.fromarray(strip).save(pictures / f"{step:06d} {name}.png")
-    kept = [shares[name] for name in keep]
-    retain = float(np.mean(kept)) if kept else None
-    return Probe(step, shares[concept], retain, shares, n)
+    otherwise = second_otherwise = None
+    if paraphrase:
+        drawn = _asked(pipe, concept, PARAPHRASES, n)
+        otherwise = _share(recognise, drawn, names[concept], labels)
+        if concept in others:
+            second_otherwise = _share(second, drawn, names[concept], WORDS)
+    return Probe(
+        step,
+        shares[concept],
+        mean_over(shares, keep),
+        shares,
+        n,
+        apart=mean_over(shares, watch),
+        second=others or None,
+        otherwise=otherwise,
+        second_otherwise=second_otherwise,
+    )
+
+
+def label_of(name: str, vocabulary: Sequence[str]) -> str:
+    """The word by which a recogniser knows a concept.
+
+    Args:
+        name: the concept.
+        vocabulary: all that the recogniser was taught; empty where it knows all words.
+    """
+    if vocabulary:
+        return word_for(name, vocabulary)
+    return next((one for one in WORDS if same(name, one)), plain(name))
+
+
+def mean_over(shares: Mapping[str, float], names: Sequence[str]) -> float | None:
+    """The mean share of some concepts; None where none of them was drawn."""
+    found = [shares[name] for name in names if name in shares]
+    return float(np.mean(found)) if found else None
+
+
+def _asked(
+    pipe: StableDiffusionPipeline, name: str, templates: Sequence[str], n: int
+) -> list[np.ndarray]:
+    return draw(pipe, [templates[i % len(templates)].format(name) for i in range(n)], range(n))
+
+
+def _share(
+    recognise: Recognise, drawn: Sequence[np.ndarray], label: str, labels: Sequence[str]
+) -> float:
+    seen = recognise(drawn, labels).argmax(1)
+    return float(np.mean([labels[int(i)] == label for i in seen]))

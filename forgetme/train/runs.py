@@ -106,8 +106,8 @@ class Run:
 
     @property
     def concepts(self) -> list[str]:
-        """What its probes draw: the concept to forget, then those to keep."""
-        return [self.record["concept"], *self.record["keep"]]
+        """What its probes draw: the concept to forget, those to keep, those watched apart."""
+        return [self.record["concept"], *self.record["keep"], *self.record.get("watch", ())]
 
 
 def runs_folder(store: Store) -> Path:
@@ -219,6 +219,30 @@ def rows(folder: Path, after: str) -> Json:
     return {"rows": _parsed(piece), "next": end, "more": more and bool(piece), "whole": whole}
 
 
+def of_the_same(probes: Sequence[Json], record: Json) -> list[Json]:
+    """Gives probes that speak of the same concepts, since some draw fewer than others.
+
+    Args:
+        probes: as they were logged.
+        record: of the run, with what it keeps and watches.
+    """
+    drawn = [set(one["by_concept"]) for one in probes]
+    common = set.intersection(*drawn) if drawn else set()
+
+    def mean(shares: Json, names: Sequence[str]) -> float | None:
+        found = [shares[name] for name in names if name in common]
+        return sum(found) / len(found) if found else None
+
+    return [
+        {
+            **one,
+            "retain": mean(one["by_concept"], record["keep"]),
+            "apart": mean(one["by_concept"], record.get("watch", ())),
+        }
+        for one in probes
+    ]
+
+
 def pictures(run: Run) -> dict[int, list[int]]:
     """Returns the steps of which there are probe pictures, by the concept's place."""
     places = {name: place for place, name in enumerate(run.concepts)}
@@ -278,8 +302,9 @@ def _run(folder: Path) -> Run | None:
         made = _json(folder / "patch" / "patch.json")
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    both = [*begin, *end]
-    probes = sorted((row["probe"] for row in both if "probe" in row), key=lambda one: one["step"])
+    rows = [row["probe"] for row in (*begin, *end) if "probe" in row]
+    probes = sorted(rows, key=lambda one: one["step"])
+    probes = of_the_same([*probes[:1], *probes[-1:]], record)
     return Run(
         name=folder.name,
         folder=folder,
@@ -297,7 +322,7 @@ def _asked(path: Path) -> Asked | None:
     found = _json(path)
     if not found:
         return None
-    settings = RunSettings(**{**found["settings"], "keep": tuple(found["settings"]["keep"])})
+    settings = RunSettings.of(found["settings"])
     return Asked(**{**found, "settings": settings, "samples": tuple(found["samples"])})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -21,12 +22,13 @@ class RunSettings:
         concept: what is to be forgotten.
         prompt: the prompt that is made to forget; "" = "a photo of a {concept}".
         any_prompt: let the prompt not name the concept, as a learned token such as "<sks>" does.
-        keep: concepts that must stay, the nearest first; probes watch them.
+        keep: concepts that must stay and are held by the training, the nearest first.
+        watch: concepts that must stay though nothing holds them; probes tell of them apart.
         retain_pictures: pictures of `keep` that the unchanged model draws, to train on.
         anchor: the prompt that takes its place, where the method wants one; "" = that of the first
             concept to keep, or the empty one where there is none.
         trains: which weights move, see `params.SELECTIONS`.
-        steps: optimizer steps.
+        steps: optimizer steps; 0 where the method writes the weights at once.
         lr: learning rate of Adam, constant.
         batch: pictures at a time, of all processes together where there are several.
         accumulate: batches added up for one step.
@@ -47,6 +49,7 @@ class RunSettings:
     any_prompt: bool = False
     anchor: str = ""
     keep: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
     retain_pictures: int = 0
     trains: Trains = "lora"
     steps: int = 500
@@ -64,11 +67,14 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         """Refuses values that no run can have."""
-        for name, least in (("steps", 1), ("batch", 1), ("accumulate", 1), ("rank", 1)):
+        for name, least in (("steps", 0), ("batch", 1), ("accumulate", 1), ("rank", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.concept in self.keep:
             raise ValueError(f"{self.concept!r} cannot be forgotten and kept; take it out of keep")
+        both = [one for one in self.watch if one in (self.concept, *self.keep)]
+        if both:
+            raise ValueError(f"{both[0]!r} is watched apart from what is forgotten and kept")
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, got {self.lr}")
         if self.trains not in get_args(Trains):
@@ -96,6 +102,12 @@ class RunSettings:
     def anchor_prompt(self) -> str:
         """The prompt that takes its place."""
         return self.anchor or (f"a photo of a {self.keep[0]}" if self.keep else "")
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> RunSettings:
+        """Reads what `record` gave, plain JSON."""
+        lists = {name: tuple(record.get(name, ())) for name in ("keep", "watch")}
+        return cls(**{**record, **lists})
 
     def record(self) -> dict[str, Any]:
         """Returns all fields as plain JSON."""

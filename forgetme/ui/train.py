@@ -51,9 +51,10 @@ class Settings(BaseModel):
     any_prompt: bool = False
     anchor: str = Field(default="", max_length=MAX_PROMPT)
     keep: list[Word] = Field(default=[], max_length=MAX_KEEP)
+    watch: list[Word] | None = Field(default=None, max_length=MAX_KEEP)  # None: the rest
     retain_pictures: int = Field(default=0, ge=0, le=100_000)
     trains: str = Field(max_length=40)
-    steps: int = Field(ge=1, le=10_000_000)
+    steps: int = Field(ge=0, le=10_000_000)
     lr: float = Field(gt=0, le=1)
     batch: int = Field(ge=1, le=4096)
     accumulate: int = Field(default=1, ge=1, le=4096)
@@ -236,11 +237,12 @@ def _planned(review: Review, body: Plan) -> tuple[RunSettings, list[Item]]:
     """Returns the settings, and the accepted samples where the method learns from some."""
     from forgetme.errors import ForgetmeError
     from forgetme.train import RunSettings, items_of_store
-    from forgetme.train.form import needs_pictures
+    from forgetme.train.form import needs_pictures, watched_apart
 
     values = body.settings.model_dump()
     try:
-        settings = RunSettings(**{**values, "keep": tuple(values["keep"])})
+        watch = watched_apart(body.preset, values["concept"], values["keep"], values["watch"])
+        settings = RunSettings.of({**values, "watch": watch})
         pictures = needs_pictures(settings.method)
     except ValueError as error:
         raise ForgetmeError(str(error)) from error
@@ -314,6 +316,7 @@ def _summary(run: Run, job: jobs.Job | None) -> Json:
         "method": record["method"],
         "concept": record["concept"],
         "keep": record["keep"],
+        "watch": record.get("watch", []),
         "trains": record["trains"],
         "preset": run.asked and run.asked.preset,
         "steps": record["steps"],

@@ -2,8 +2,9 @@
 
 **Source**: Gandikota et al. 2023, "Erasing Concepts from Diffusion Models", equation 7, as in the
 authors' first code: guidance away from the frozen model's own idea of the concept. Departures: the
-timestep is that of the exact level at which sampling stopped (theirs is off by about one), and the
-number of sampling steps is an option.
+timestep is that of the exact level at which sampling stopped (theirs is off by about one), the
+number of sampling steps is an option, and the gradient is clipped at norm 1 (`clip`), theirs is
+not.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 **Source**: ForgetMe, section 4.2. The loss is the ordinary denoising loss on the background layer
 with one constant prompt. The `retain` term is ours (weight 0 is the paper): without it unrelated
 prompts drift, since nothing holds them. It holds them to the frozen model's own answers, which asks
-for fewer steps than pictures and noise do.
+for fewer steps than pictures and noise do. Departures from the released script: Adam without
+weight decay for AdamW, whose decay would pull the matrices to zero whatever is learned; the mean
+that the VAE gives for a draw from its distribution; rank 4 where neither text names one.
 """
 
 from __future__ import annotations

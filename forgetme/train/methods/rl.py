@@ -3,7 +3,9 @@
 **Source**: Fan et al. 2024 (SalUn) without its mask, `random_label.py`; LoReUn, equation 3. The
 wrong label is the anchor prompt, by default that of another concept: the empty prompt draws
 anything, and so now and then the concept. As in that code the target is the current model's own
-answer to the anchor, with its gradient stopped.
+answer to the anchor, with its gradient stopped. Departures: one latent for both prompts, the mean
+that the VAE gives, where theirs draws two; the gradient is clipped at norm 1 (`clip`), theirs is
+not.
 
 The `retain` term is ours. Where what must stay was drawn by the model itself, pictures of it teach
 their own faults: guidance makes them more alike than the model's own idea of the prompt. The frozen
@@ -54,7 +56,7 @@ METHOD = Method(
         ),
     },
     presets={
-        "full": {"steps": 500, "lr": 1e-5, "batch": 8},
+        "full": {"steps": 500, "lr": 1e-5, "batch": 8, "retain_pictures": 96},
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 48,

@@ -67,7 +67,7 @@ export class Chart {
     this.svg.addEventListener("pointerleave", () => this.#point(null));
   }
 
-  /** `lines`: each {name, points: [[x, y]], kind: "raw" | "strong" | "dashed", marks}. */
+  /** `lines`: each {name, points: [[x, y]], kind: "raw" | "strong" | "dashed" | "dotted", marks}. */
   show(lines, { xMax, log = false }) {
     Object.assign(this, { lines, xMax: Math.max(1, xMax), log });
     this.#draw();

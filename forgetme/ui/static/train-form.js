@@ -9,7 +9,7 @@ import { Keep } from "./train-keep.js";
 const CHECK_MS = 300;
 const OTHER = "\u0000other"; // a concept that the store does not have
 const MAIN = ["steps", "lr", "batch", "rank"];
-const APART = ["method", "concept", "trains", "keep", "options", "preset", ...MAIN]; // have places of their own
+const APART = ["method", "concept", "trains", "keep", "watch", "options", "preset", ...MAIN]; // have places of their own
 const HOW = {
   measured: "measured on this machine", scaled: "from other runs on this machine",
   estimated: "an estimate; the first run measures it",
@@ -136,7 +136,7 @@ export class TrainForm {
     this.probes = numberField("probe_pictures", 8, "pictures of each concept in a probe; 0 = no probes");
     this.rest.replaceChildren(...rest.map((name) => make(name, defaults[name]).element), this.probes.element);
     this.#offerConcepts();
-    this.keep.offer(this.#plan.keep, this.#word);
+    this.keep.offer(this.#plan, this.#word);
     this.#relevant();
     this.#concept();
   }
@@ -174,7 +174,7 @@ export class TrainForm {
     say(this.conceptWords, !pictures ? `${name} learns from no pictures: the word is enough.`
       : found ? `Learns from ${found} accepted ${found === 1 ? "sample" : "samples"}, as they are when you start.`
         : "No accepted sample to learn from. Accept some on the Curate tab, or take a method that needs none.");
-    this.keep.offer(this.#plan.keep, word);
+    this.keep.offer(this.#plan, word);
     if (!this.named || !this.name.value) this.name.value = free(`${word} ${name}`, this.names);
     this.check();
   }

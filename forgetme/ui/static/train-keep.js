@@ -29,14 +29,14 @@ export class Keep {
     return this.kept.filter((name) => name !== this.concept);
   }
 
-  /** Offers what the preset's models know; another preset's choice begins with all of it. */
-  offer(names, concept) {
-    const fresh = JSON.stringify(names);
+  /** Offers what the preset's models know; another preset's choice begins with most of it. */
+  offer({ keep, apart }, concept) {
+    const fresh = JSON.stringify(keep);
     this.concept = concept;
     if (this.fresh !== fresh) {
       this.fresh = fresh;
-      this.known = [...names];
-      this.kept = [...names];
+      this.known = [...keep];
+      this.kept = keep.filter((name) => !apart.includes(name));
     }
     this.#show();
   }
@@ -53,7 +53,10 @@ export class Keep {
     this.near.value = names[0] ?? "";
     this.far.value = names.at(-1) ?? "";
     this.ends.hidden = names.length < 2;
-    say(this.note, names.length ? "" : "Nothing is kept: what is not named here is not watched, and may be lost.");
+    const apart = known.filter((name) => !names.includes(name));
+    say(this.note, !names.length ? "Nothing is held: all else may be lost."
+      : apart.length ? `Not held, and watched apart: ${apart.join(", ")}. How these fare is how anything else will.`
+        : "All is held, so nobody will know what else is lost: leave some out.");
   }
 
   #toggle(name) {

@@ -37,7 +37,7 @@ export class Pictures {
 
   #draw() {
     const { run, steps } = this;
-    const concepts = [run.concept, ...run.keep];
+    const concepts = [run.concept, ...run.keep, ...run.watch];
     const places = concepts.map((_, place) => place).filter((place) => run.probes[place]?.length);
     const near = [0, 1, concepts.length - 1];
     const shown = this.all ? places : places.filter((place) => near.includes(place));
@@ -55,7 +55,7 @@ export class Pictures {
   }
 
   #row(concepts, place) {
-    const role = place === 0 ? "to forget" : place === 1 ? "a neighbour" : place === concepts.length - 1 ? "unrelated" : "to keep";
+    const role = place === 0 ? "to forget" : place > this.run.keep.length ? "not held" : place === 1 ? "a neighbour" : place === this.run.keep.length ? "unrelated" : "to keep";
     const strip = () => h("figure", {}, h("img", { loading: "lazy", decoding: "async", alt: "" }), h("figcaption", { class: "fm-small fm-muted" }));
     return h("div", { class: "fm-probe-row", "data-test": `probe-${place}` },
       h("div", { class: "fm-probe-name" }, h("strong", {}, concepts[place]), h("span", { class: "fm-small fm-muted" }, role)),

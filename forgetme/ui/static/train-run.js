@@ -108,7 +108,7 @@ export class RunPanel {
     const key = (kind, word) => h("span", { class: `fm-chart-key fm-chart-${kind}` }, word);
     this.charts = h("div", { class: "fm-charts" },
       card("Loss", [this.term, h("label", { class: "fm-smooth fm-small" }, "smooth", this.smoothing), this.logScale], this.loss.element, this.lossNote),
-      card("Still recognised", [key("strong", "forget: low is good"), key("dashed", "keep: high is good")], this.scores.element, this.scoreNote));
+      card("Still recognised", [key("strong", "forget: low is good"), key("dashed", "keep: high is good"), key("dotted", "not held: high is good")], this.scores.element, this.scoreNote));
   }
 
   // ------------------------------------------------------------------ showing
@@ -182,14 +182,14 @@ export class RunPanel {
   #drawScores() {
     const probes = this.#probes();
     const forget = probes.map(({ step, forget: share }) => [step, share]);
-    const keep = probes.filter(({ retain }) => retain !== null).map(({ step, retain }) => [step, retain]);
     this.scores.show([
       { name: "forget", points: forget, kind: "strong", marks: "circle" },
-      { name: "keep", points: keep, kind: "dashed", marks: "square" },
-    ], { xMax: this.run.steps });
+      { name: "keep", points: ofTheSame(probes, this.run.keep), kind: "dashed", marks: "square" },
+      { name: "not held", points: ofTheSame(probes, this.run.watch), kind: "dotted", marks: "circle" },
+    ].filter(({ points }) => points.length), { xMax: this.run.steps });
     const { first, last } = this.run;
     say(this.scoreNote, probes.length
-      ? `${this.run.concept}: ${beforeAfter(first, last, "forget")}; others: ${beforeAfter(first, last, "retain")}. ${probes.at(-1).n} pictures of each, from prompts that no training sees.`
+      ? `${this.run.concept}: ${beforeAfter(first, last, "forget")}; held: ${beforeAfter(first, last, "retain")}${last?.apart == null ? "" : `; not held: ${beforeAfter(first, last, "apart")}`}${secondly(this.run.concept, last)}. ${probes.at(-1).n} pictures of each, from prompts that no training sees.`
       : "No probe yet; the first one is drawn before the first step.");
   }
 
@@ -242,4 +242,18 @@ function progress(run) {
   if (run.seconds_left !== null) parts.push(`${span(run.seconds_left)} left`);
   else if (run.seconds) parts.push(`took ${span(run.seconds)}`);
   return parts.join(" · ");
+}
+
+/** The mean share of some concepts at each probe, over those that every probe drew. */
+function ofTheSame(probes, names) {
+  const common = names.filter((name) => probes.every(({ by_concept: shares }) => name in shares));
+  if (!common.length) return [];
+  return probes.map(({ step, by_concept: shares }) => [step, common.reduce((sum, name) => sum + shares[name], 0) / common.length]);
+}
+
+/** What the second recogniser says of the concept, and what paraphrases bring back. */
+function secondly(concept, probe) {
+  const parts = [[probe?.second?.[concept], "by a second recogniser"], [probe?.otherwise, "asked for otherwise"]]
+    .filter(([share]) => share != null).map(([share, words]) => `${words} ${Math.round(100 * share)} %`);
+  return parts.length ? ` (${parts.join(", ")})` : "";
 }
