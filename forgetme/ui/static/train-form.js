@@ -163,7 +163,7 @@ export class TrainForm {
         h("option", { value: name, disabled: pictures && !accepted }, `${name}, ${accepted || "none"} accepted`)),
       ...(pictures ? [] : [h("option", { value: OTHER }, "another word …")]));
     const able = [...this.concept.options].filter(({ disabled }) => !disabled).map(({ value }) => value);
-    this.concept.value = able.includes(before) ? before : able[0] ?? "";
+    this.concept.value = [before, this.#plan.demo].find((one) => able.includes(one)) ?? able[0] ?? "";
   }
 
   #concept() {
