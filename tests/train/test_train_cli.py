@@ -44,13 +44,16 @@ def test_train_writes_a_patch_and_says_where(drawn: Path, base: tuple, tmp_path:
 def test_probes_say_what_is_forgotten_and_kept(drawn: Path, base: tuple, tmp_path: Path) -> None:
     done = run(
         *("lora", "--concept", "cat", "--data", drawn, "--out", tmp_path / "run", "--steps", 2),
-        *("--keep", "dog", "--keep", "boat", "--probe-every", 1, "--json", *base, *QUICK),
+        *("--keep", "dog", "--keep", "boat", "--watch", "fish", "--probe-every", 1, "--json"),
+        *(*base, *QUICK),
         *("--probe-pictures", 1),
     )
     assert done.exit_code == 0, done.output
     probes = json.loads(done.stdout)["probes"]
     assert [one["step"] for one in probes] == [0, 1, 2]
-    assert set(probes[0]["by_concept"]) == {"cat", "dog", "boat"}
+    assert set(probes[0]["by_concept"]) == {"cat", "dog", "boat", "fish"}
+    assert probes[2]["apart"] == probes[2]["by_concept"]["fish"]
+    assert "one recogniser only" in done.stderr  # the small models have no second one
     assert "step 0: cat is seen in" in done.stderr
     assert (tmp_path / "run" / "probes" / "000002 boat.png").is_file()
 
