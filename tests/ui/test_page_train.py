@@ -109,6 +109,7 @@ def test_start_writes_the_run_down_and_hands_it_to_a_job(client, cats: Store) ->
         ({"keep": ["cat"]}, "cannot be forgotten and kept"),
         ({"options": {"eta": 1.0}}, "has no option eta"),
         ({"method": "magic"}, "unknown method 'magic'"),
+        ({"steps": 0}, "lora learns step by step"),
     ],
 )
 def test_what_cannot_run_is_said_before_and_nothing_is_written(client, cats, more, words) -> None:
@@ -132,7 +133,7 @@ def test_check_says_minutes_and_memory_and_how_it_knows(client, cats: Store) -> 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"steps": 0}, {"steps": "7"}, {"lr": 0}, {"lr": float("inf")}, {"batch": -1},
+        {"steps": -1}, {"steps": "7"}, {"lr": 0}, {"lr": float("inf")}, {"batch": -1},
         {"concept": "../../x"}, {"keep": ["a/b"]}, {"keep": ["a\x00"]}, {"path": "/etc"},
         {"seed": -1},
         {"options": {"retain": float("nan")}}, {"options": {"retain": "1"}}, {"prompt": "x" * 501},
