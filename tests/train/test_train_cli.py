@@ -53,7 +53,7 @@ def test_probes_say_what_is_forgotten_and_kept(drawn: Path, base: tuple, tmp_pat
     assert [one["step"] for one in probes] == [0, 1, 2]
     assert set(probes[0]["by_concept"]) == {"cat", "dog", "boat", "fish"}
     assert probes[2]["apart"] == probes[2]["by_concept"]["fish"]
-    assert "one recogniser only" in done.stderr  # the small models have no second one
+    assert "by the second recogniser in" in done.stderr
     assert "step 0: cat is seen in" in done.stderr
     assert (tmp_path / "run" / "probes" / "000002 boat.png").is_file()
 
