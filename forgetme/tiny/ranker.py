@@ -357,7 +357,8 @@ def train(
         "templates": TEMPLATES[:SHIPPED],
         **words.config,
     }
-    (out / "ranker.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    (out / "ranker.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
     return {"ranker": sum(p.numel() for p in trained.parameters())}
 
 
