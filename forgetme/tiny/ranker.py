@@ -25,28 +25,18 @@ from forgetme.tiny import backbone
 from forgetme.tiny.bank import read_cifar, read_photos, scene_bank
 from forgetme.tiny.crops import BACKGROUND, PART, Crop, Crops
 from forgetme.tiny.loop import TrainSettings, autocast, fit
+from forgetme.tiny.names import CONTEXT, DIM, TEMPLATES, WIDTH, Head, train_text
 
 SETTINGS = TrainSettings(
     steps=3000, batch=768, lr=3e-3, warmup=50, weight_decay=0.05, save_every=300
 )
-TEXT_SETTINGS = TrainSettings(steps=2000, batch=256, lr=4e-3, warmup=100, weight_decay=0.0)
+TEXT_SETTINGS = TrainSettings(steps=450, lr=0.05, warmup=10, weight_decay=0.0, ema=0.9)
 SIZE = 160  # pixels a side of the crops that the ranker sees
-DIM = 256  # of the embeddings
-WIDTH = 80  # of the text tower: the largest that keeps the file under 16 MiB
-CONTEXT = 14  # tokens of a prompt
 ROUNDS = 3  # of views a photo
 THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
 HELD_OUT = 12  # one picture in so many is for the temperature
 CHUNK = 64  # crops a pass through the backbone
 WORDS = Path(__file__).with_name("words.json")
-TEMPLATES = (
-    "a photo of a {}",
-    "a {}",
-    "a picture of a {}",
-    "a drawing of a {}",
-    "a photo of the {}",
-    "{}",
-)
 SHIPPED = 2  # of these are averaged when a word is asked about
 # How often a crop is drawn, by where it is from.
 WEIGHTS = {
@@ -171,28 +161,6 @@ def all_crops(work: Path, photos: Path | None, scenes: int, seed: int) -> Iterat
             yield crops.thumbnail(images[index], words[index], rng)
 
 
-class Head(torch.nn.Module):
-    """The projection of the features, and one embedding a word, of the text tower's rank."""
-
-    def __init__(self, words: int, inputs: int) -> None:
-        """Args: number of words; channels of the features."""
-        super().__init__()
-        self.proj = torch.nn.Linear(inputs, DIM)
-        self.codes = torch.nn.Parameter(torch.randn(words, WIDTH))
-        self.norm = torch.nn.LayerNorm(WIDTH)
-        self.mix = torch.nn.Parameter(torch.randn(WIDTH, DIM) * WIDTH**-0.5)
-        self.scale = torch.nn.Parameter(torch.tensor(3.0))
-
-    def table(self) -> torch.Tensor:
-        """Unit embeddings of all words, (W, DIM)."""
-        return F.normalize(self.norm(self.codes) @ self.mix, dim=-1)
-
-    def forward(self, values: torch.Tensor, most: float = 4.2) -> torch.Tensor:
-        """Logits (N, W) of features (N, 1280)."""
-        seen = F.normalize(self.proj(values), dim=-1)
-        return self.scale.clamp(max=most).exp() * seen @ self.table().T
-
-
 class Lessons:
     """The losses on features: right words against their rivals, and ImageNet's own opinion."""
 
@@ -315,7 +283,7 @@ def train(
         work: scene banks, features, checkpoints and logs.
         photos: folder that holds `coco_train/`, `photos_train/` and `cifar10/`; None = drawn
             scenes only.
-        settings: the schedule of head and table; the text tower's has as large a share of its own.
+        settings: the schedule of head and table; the text tower's is as short in proportion.
         minutes: stop each part early after this long; call again to go on.
         scenes: size of the scene bank.
 
@@ -341,14 +309,16 @@ def train(
     torch.manual_seed(settings.seed)
     model = open_clip.CLIP(**model_config())
     share = min(1.0, settings.steps / SETTINGS.steps)
-    schedule = replace(cpu, **_text(share))
-    trained = train_text(model, words, best.table().detach(), schedule, work, minutes)
+    text = replace(
+        TEXT_SETTINGS, seed=settings.seed, steps=max(2, round(TEXT_SETTINGS.steps * share))
+    )
+    train_text(model, words.known, best, text, work, minutes)
     state = {k: v for k, v in net.state_dict().items() if not k.startswith("classifier")}
-    trained.visual.trunk.load_state_dict(state)
-    trained.visual.head.proj.load_state_dict(best.proj.state_dict())
-    trained.logit_scale.data.fill_(scale)
+    model.visual.trunk.load_state_dict(state)
+    model.visual.head.proj.load_state_dict(best.proj.state_dict())
+    model.logit_scale.data.fill_(scale)
     out.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.half().contiguous() for k, v in trained.state_dict().items()}
+    weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     save_file(weights, out / "ranker.safetensors")
     record = {
         "model": model_config(),
@@ -359,55 +329,4 @@ def train(
     }
     lines = (f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     (out / "ranker.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    return {"ranker": sum(p.numel() for p in trained.parameters())}
-
-
-def _text(share: float) -> dict:
-    """The text tower's schedule, shortened by `share`, as changes to the head's."""
-    text = TEXT_SETTINGS
-    steps = max(2, round(text.steps * share))
-    return {"steps": steps, "batch": text.batch, "lr": text.lr, "warmup": text.warmup} | {
-        "weight_decay": text.weight_decay
-    }
-
-
-def train_text(
-    model: open_clip.CLIP,
-    words: Words,
-    table: torch.Tensor,
-    settings: TrainSettings,
-    work: Path,
-    minutes: float | None,
-) -> open_clip.CLIP:
-    """Teaches the text tower the table: every name of a word, in every template.
-
-    Rivals, whose embeddings every score needs, and the shipped templates are drawn most.
-    """
-    known = words.known
-    index = {word: i for i, word in enumerate(known.words)}
-    names = [(name, index[word]) for name, word in known.names.items()]
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
-    tokens = torch.stack([tokenizer([t.format(name) for name, _ in names]) for t in TEMPLATES])
-    goal = table[torch.tensor([i for _, i in names])]
-    rivals = set(known.rivals)
-    often = np.array(
-        [
-            0.25 if name != word.casefold() else 4.0 if word in rivals else 1.0
-            for name, word in known.names.items()
-        ]
-    )
-    often /= often.sum()
-    shipped = np.array([0.4 if t in TEMPLATES[:SHIPPED] else 0.05 for t in TEMPLATES])
-    visual, model.visual = model.visual, torch.nn.Identity()  # neither trained nor averaged here
-
-    def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
-        del step, done
-        rows = torch.from_numpy(rng.choice(len(names), settings.batch, p=often))
-        picks = torch.from_numpy(rng.choice(len(TEMPLATES), settings.batch, p=shipped))
-        said = model.encode_text(tokens[picks, rows], normalize=True)
-        alike = (said * goal[rows]).sum(1)
-        return (1 - alike).mean(), {"alike": round(alike.mean().item(), 4)}
-
-    trained = fit(model, loss_fn, settings, work / "ranker_text", minutes=minutes)
-    trained.visual = visual.eval()
-    return trained
+    return {"ranker": sum(p.numel() for p in model.parameters())}

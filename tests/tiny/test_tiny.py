@@ -295,3 +295,22 @@ def test_grabcut_baseline_finds_a_plain_square():
 def test_check_refuses_seeds_that_were_trained_on():
     with pytest.raises(ValueError, match="trained"):
         checks.check(None, seed=10_000_000)
+
+
+def test_names_reach_their_words_through_the_text_tower_of_open_clip(tmp_path):
+    import open_clip
+
+    from forgetme.stages.vocabulary import Vocabulary
+    from forgetme.tiny import names, ranker
+
+    torch.manual_seed(0)
+    known = Vocabulary(["cat", "hot dog", "teddy bear"], None, {"cat": ["kitten"]})
+    head = names.Head(3, 8).requires_grad_(False)
+    model = open_clip.CLIP(**ranker.model_config()).eval()
+    names.train_text(model, known, head, replace(ranker.TEXT_SETTINGS, steps=150), tmp_path, None)
+    tokenizer = open_clip.SimpleTokenizer(context_length=names.CONTEXT)
+    for place, said in ((0, "a photo of a cat"), (0, "kitten"), (1, "a picture of a hot dog")):
+        with torch.no_grad():
+            found = model.encode_text(tokenizer([said]), normalize=True)
+        assert (found @ head.table().T).argmax() == place
+        assert (found @ head.table()[place]).item() > 0.95
