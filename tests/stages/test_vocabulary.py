@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from disc_models import disc_clip, draw, one_thread
 
+from forgetme.curate.pipeline import propose
 from forgetme.record.masks import box_xywh
 from forgetme.record.sample import Proposal
 from forgetme.stages.rank import Ranker
@@ -76,6 +79,11 @@ def test_a_synonym_scores_as_its_word_and_an_unknown_word_is_never_a_yes():
         assert ask(image, one, "griotte").yes
         assert ask(image, one, "griotte").reason.startswith("looks like a griotte (")
         unknown = ask(image, one, "okapi")
+        models = SimpleNamespace(segmenter=lambda _: [one, one], ranker=ranker, verifier=ask)
+        proposed = propose(image, "okapi", models)
+    assert proposed.chosen is None
+    assert [ranked.verdict for ranked in proposed.ranked] == [unknown, None]  # asked once
+    assert proposed.note.startswith("Not checked: disc-clip does not know 'okapi'. Choose a mask")
     assert not unknown.yes
     assert not unknown.checked
     assert unknown.confidence == 0
