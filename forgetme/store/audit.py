@@ -1,16 +1,28 @@
 """Looking after a store: compare it with its events, derive it again, copy it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby, islice
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text
+import numpy as np
+from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, select, text, update
 
 from forgetme.errors import ForgetmeError
+from forgetme.record.images import array_sha, read_image
+from forgetme.record.masks import rle_decode
 from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database
 from forgetme.store.project import project
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.rows import event_of, first_row, values_of
+from forgetme.store.rows import (
+    event_digest,
+    event_of,
+    event_problem,
+    events_of,
+    first_row,
+    values_of,
+)
 from forgetme.store.schema import event, metadata, sample
 
 BATCH = 500  # rows a statement
@@ -20,25 +32,54 @@ _SHA_KEYS = ("image_sha", "mask_sha")
 
 def check(database: Database, blobs: Blobs) -> list[str]:
     """Returns one sentence for each damage found in the database or among the images."""
-    problems, shas = [], set()
-    with database.read() as connection:
-        if database.is_sqlite:
-            found = connection.scalars(text("PRAGMA integrity_check")).all()
-            problems += [f"{database.name}: {line}" for line in found if line != "ok"]
-        for events in _histories(connection):
-            row = first_row(connection, select(sample).where(sample.c.id == events[0].sample_id))
-            problems += _compare(events, row)
-            shas |= {one.payload.get(key) for one in events for key in _SHA_KEYS} - {None}
-        known = select(event.c.sample_id)
-        for lost in connection.scalars(select(sample.c.id).where(sample.c.id.not_in(known))):
-            problems.append(f"sample {lost} has no events; run rebuild")
-    return problems + [problem for sha in sorted(shas) if (problem := blobs.problem(sha))]
+    problems: list[str] = []
+    shas: set[str | None] = set()
+    try:
+        with database.read() as connection:
+            _check_rows(database, connection, problems, shas)
+    except ForgetmeError as error:  # so damaged that it cannot be read on
+        problems.append(str(error))
+    named = sorted(shas - {None})
+    return problems + [problem for sha in named if (problem := blobs.problem(sha))]
 
 
-def rebuild(database: Database) -> int:
-    """Derives all samples from the events again, in one transaction, and returns their number."""
+def _check_rows(
+    database: Database, connection: Connection, problems: list[str], shas: set[str | None]
+) -> None:
+    if database.is_sqlite:
+        found = connection.scalars(text("PRAGMA integrity_check")).all()
+        problems += [f"{database.name}: {line}" for line in found if line != "ok"]
+    for lines in _lines(connection):
+        if damaged := [problem for line in lines if (problem := event_problem(line))]:
+            problems += damaged
+            continue
+        events = [event_of(line) for line in lines]
+        row = first_row(connection, select(sample).where(sample.c.id == events[0].sample_id))
+        problems += _compare(events, row)
+        shas |= {one.payload.get(key) for one in events for key in _SHA_KEYS}
+    known = select(event.c.sample_id)
+    for lost in connection.scalars(select(sample.c.id).where(sample.c.id.not_in(known))):
+        problems.append(f"sample {lost} has no events; run rebuild")
+
+
+def rebuild(database: Database, blobs: Blobs) -> int:
+    """Derives all samples from the events again, in one transaction, and returns their number.
+
+    Images that are lost or damaged are made again where the log says how.
+    """
     with database.write() as connection:
-        return derive(connection)
+        count = derive(connection)
+    with database.read() as connection:
+        shas = {
+            one.payload.get(k)
+            for events in _histories(connection)
+            for one in events
+            for k in _SHA_KEYS
+        }
+    for sha in sorted(shas - {None}):
+        if blobs.problem(sha):
+            remake(database, blobs, sha)
+    return count
 
 
 def derive(connection: Connection) -> int:
@@ -77,11 +118,54 @@ def copy(source: Database, target: Database) -> None:
                 new.execute(insert(table), [dict(line) for line in part])
 
 
-def _histories(connection: Connection) -> Iterator[list[Event]]:
+def seal(connection: Connection) -> None:
+    """Hashes the events that an older version wrote without."""
+    query = select(event).where(event.c.digest.is_(None)).order_by(event.c.id).limit(BATCH)
+    while lines := connection.execute(query).mappings().all():
+        sums = [{"one": line["id"], "sum": event_digest(line)} for line in lines]
+        change = update(event).where(event.c.id == bindparam("one")).values(digest=bindparam("sum"))
+        connection.execute(change, sums)
+
+
+def remake(database: Database, blobs: Blobs, sha: str) -> bool:
+    """Makes a lost or damaged image again, where the log says how; returns whether it did.
+
+    A mask is made from its proposal, an original from the file that it came from.
+    """
+    found = cast(event.c.payload, Text).contains(sha)
+    query = select(event.c.sample_id).where(found).distinct()
+    with database.read() as connection:
+        ids = list(connection.scalars(query))
+        histories = [events_of(connection, sample_id) for sample_id in ids]
+    return any(blobs.put(made) == sha for events in histories for made in _makings(events, sha))
+
+
+def _makings(events: list[Event], sha: str) -> Iterator[np.ndarray]:
+    """Yields what may be the image: made as each event that names it was."""
+    proposals: list[dict[str, Any]] = []
+    for one in events:
+        proposals = one.payload.get("proposals", proposals)
+        index = one.payload.get("chosen" if one.kind == "proposed" else "index")
+        if one.payload.get("mask_sha") == sha and type(index) is int and index < len(proposals):
+            with suppress(ValueError, KeyError):
+                yield rle_decode(proposals[index]["rle"])
+        if one.kind == "imported" and one.payload.get("image_sha") == sha:
+            with suppress(ForgetmeError):
+                image = read_image(one.payload.get("source", ""))
+                if array_sha(image) == sha:
+                    yield image
+
+
+def _lines(connection: Connection) -> Iterator[list[Mapping[str, Any]]]:
+    """Yields the lines of the log, sample by sample."""
     query = select(event).order_by(event.c.sample_id, event.c.version)
     lines = connection.execute(query, execution_options=_STREAM).mappings()
-    for _, events in groupby(map(event_of, lines), key=lambda one: one.sample_id):
-        yield list(events)
+    for _, group in groupby(lines, key=lambda line: line["sample_id"]):
+        yield list(group)
+
+
+def _histories(connection: Connection) -> Iterator[list[Event]]:
+    return ([event_of(line) for line in lines] for lines in _lines(connection))
 
 
 def _compare(events: list[Event], row: SampleRow | None) -> list[str]:

@@ -48,15 +48,27 @@ class Blobs:
         sha = array_sha(array)
         path = self._path(sha)
         with _plain_errors(self.folder):
-            if path.exists():
+            if path.exists() and self.problem(sha) is None:
                 _sync(path.parent)  # another process may have renamed it a moment ago
             else:
                 _write(self.folder, path, _encoded(array))
         return sha
 
     def get(self, sha: str) -> np.ndarray:
-        """Returns the array of `put`, a mask as (H, W) uint8 0/255."""
-        return _read(self.path(sha))
+        """Returns the array of `put`, a mask as (H, W) uint8 0/255.
+
+        Raises:
+            ForgetmeError: there is no such blob, or its pixels are not those of its name.
+        """
+        path = self.path(sha)
+        with suppress(OSError, SyntaxError, ValueError):  # what Pillow raises on damaged files
+            array = _read(path)
+            if array_sha(array) == sha:
+                return array
+        raise ForgetmeError(
+            f"the store's image {path.name[:12]}… is damaged; bring the file back from a backup, "
+            "or import the image again"
+        )
 
     def path(self, sha: str) -> Path:
         """Returns the file of a blob.

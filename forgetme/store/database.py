@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
@@ -17,6 +18,17 @@ from forgetme.errors import DiskFullError, ForgetmeError
 BUSY_SECONDS = 60  # how long a writer waits for another process
 CACHE_KIB = 16_384  # SQLite's pages in memory, a connection: the indexes of 50,000 samples
 _POSTGRES_WRITER = 7_310_223_001  # key of the advisory lock that makes writers take turns
+
+
+class Unreadable(dict):
+    """Stands for a value of the database that is no JSON any more."""
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # whoever takes it up says where it stands
+        return Unreadable()
 
 
 class Database:
@@ -36,6 +48,7 @@ class Database:
         self.engine = create_engine(
             url,
             json_serializer=partial(json.dumps, allow_nan=False),
+            json_deserializer=_read_json,
             hide_parameters=True,  # of statements in errors, which are logged: hashes, comments
             pool_size=8,
             max_overflow=56,  # a page's thread pool has 40
@@ -104,6 +117,10 @@ class Database:
             yield
         except DBAPIError as error:
             raise self._plain(error) from error
+        except UnicodeDecodeError as error:  # SQLite quotes a damaged name in its message
+            raise ForgetmeError(
+                f"{self.name} is damaged ({error.reason}); bring back a backup"
+            ) from error
 
     def _plain(self, error: DBAPIError) -> Exception:
         words = str(error.orig).lower()
@@ -123,7 +140,7 @@ class Database:
             return ForgetmeError(
                 f"cannot reach {self.name} ({str(error.orig).strip()}); check that the server runs"
             )
-        if type(error) is DatabaseError or "malformed" in words:
+        if type(error) is DatabaseError or "malformed" in words or "could not decode" in words:
             return ForgetmeError(
                 f"{self.name} is no store or is damaged ({error.orig}); bring back a backup"
             )

@@ -12,6 +12,7 @@ from forgetme.store.project import DECISIONS, apply, project
 from forgetme.store.record import Event, SampleRow
 from forgetme.store.rows import (
     broken_identity,
+    event_digest,
     events_of,
     first_row,
     row_by_id,
@@ -162,6 +163,7 @@ def _insert_event(
         "payload": payload,
         "version": version,
     }
+    values["digest"] = event_digest(values)
     (event_id,) = connection.execute(insert(event_table).values(values)).inserted_primary_key
     return Event(event_id, at, by, sample_id, kind, payload, version)
 

@@ -52,6 +52,7 @@ def migrate(
             backup = _back_up(database, connection, revision, backups)
         _upgrade(connection, migrations)
         if revision is not None:
+            audit.seal(connection)
             audit.derive(connection)
     return backup
 

@@ -1,5 +1,7 @@
 """Lines of the database to the records handed out, and back."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, select
 
 from forgetme.errors import ForgetmeError
+from forgetme.store.database import Unreadable
 from forgetme.store.names import name_key, plain_text
 from forgetme.store.record import Event, SampleRow
 from forgetme.store.schema import event, sample
@@ -63,7 +66,13 @@ def row_by_id(connection: Connection, sample_id: str, *, light: bool = False) ->
 
 
 def event_of(line: Mapping[str, Any]) -> Event:
-    """Returns the record of a line."""
+    """Returns the record of a line.
+
+    Raises:
+        ForgetmeError: it is not what was written.
+    """
+    if damage := event_problem(line):
+        raise ForgetmeError(damage)
     return Event(
         id=line["id"],
         at=line["at"],
@@ -73,6 +82,23 @@ def event_of(line: Mapping[str, Any]) -> Event:
         payload=line["payload"],
         version=line["version"],
     )
+
+
+def event_problem(line: Mapping[str, Any]) -> str | None:
+    """Says that a line of the log is not what was written, or None."""
+    event_id, known = line["id"], line["digest"]
+    if not isinstance(line["payload"], Unreadable) and known in (None, event_digest(line)):
+        return None
+    return (
+        f"event {event_id} of sample {line['sample_id']} is damaged: it is not what was written; "
+        "bring back a backup"
+    )
+
+
+def event_digest(line: Mapping[str, Any]) -> str:
+    """Hashes all that an event says, but its id: 64 hex digits."""
+    parts = [line[key] for key in ("at", "actor", "sample_id", "kind", "version", "payload")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def events_of(connection: Connection, sample_id: str) -> list[Event]:

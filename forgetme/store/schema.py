@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0005"  # head of migrations/versions
+SCHEMA = "0006"  # head of migrations/versions
 
 metadata = MetaData()
 
@@ -34,6 +34,7 @@ event = Table(
     Column("kind", String(16), nullable=False),
     Column("payload", _json(), nullable=False),
     Column("version", Integer, nullable=False),
+    Column("digest", String(64)),  # of all of it but the id: a turned byte is noticed
     UniqueConstraint("sample_id", "version", name="event_sample_version"),
     Index("event_actor", "actor", "id"),
     Index("event_kind", "kind", "id"),

@@ -1,5 +1,6 @@
 """The store that the pipeline, the page and the commands share."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,8 @@ from forgetme.store.rows import broken_identity, event_of, light_columns, row_by
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
 from forgetme.store.survey import Survey
+
+_log = logging.getLogger(__name__)
 
 
 class Store:
@@ -114,12 +117,24 @@ class Store:
         return self._blobs.put(array)
 
     def get_image(self, sha: str) -> np.ndarray:
-        """Returns the array of `put_image`; a mask comes as (H, W) uint8 0/255."""
-        return self._blobs.get(sha)
+        """Returns the array of `put_image`; a mask comes as (H, W) uint8 0/255.
+
+        One that is lost or damaged is made again where the log says how.
+
+        Raises:
+            ForgetmeError: it is lost or damaged for good.
+        """
+        try:
+            return self._blobs.get(sha)
+        except ForgetmeError as error:
+            if not audit.remake(self._database, self._blobs, sha):
+                raise
+            _log.warning("%s; it was made again", error)
+            return self._blobs.get(sha)
 
     def get_mask(self, sha: str) -> np.ndarray:
         """Returns a kept mask as (H, W) bool."""
-        return self._blobs.get(sha) >= 128
+        return self.get_image(sha) >= 128
 
     def blob_path(self, sha: str) -> Path:
         """Returns the PNG file of an image; read it, never write to it.
@@ -418,7 +433,7 @@ class Store:
         self._blobs.clear()
         for folder in self._made_in:
             clear(folder)
-        return audit.rebuild(self._database)
+        return audit.rebuild(self._database, self._blobs)
 
     def backup(self, path: str | Path) -> Path:
         """Writes a whole copy, database and images, that `Store(path)` opens.

@@ -199,7 +199,7 @@ def test_store_of_before_tries_came_back_picks_the_try_that_was_meant(store):
     row = step(store, row, "chosen", {"try": 0})
     assert row.score_d == 0.4  # as the page shows them: the one that came back is the first
     with store._database.write() as connection:  # as it was written: a number among the new ones
-        old = "UPDATE event SET payload = '{\"try\": 0}' WHERE kind = 'chosen'"
+        old = "UPDATE event SET digest = NULL, payload = '{\"try\": 0}' WHERE kind = 'chosen'"
         connection.execute(text(old))
     store.rebuild()
     assert (store.sample(row.id).score_d, len(store.sample(row.id).tries)) == (0.6, 3)
