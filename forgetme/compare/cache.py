@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ import numpy as np
 
 from forgetme.errors import BrokenImageError, ForgetmeError
 from forgetme.record.images import array_sha, atomic_write, png_bytes, read_image
+
+log = logging.getLogger(__name__)
+_SUM = "sha256"
+
+
+def _sum(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def key_of(**parts: Any) -> str:
@@ -36,7 +44,13 @@ class Cache:
             found = json.loads(self._path(key, "json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        known = found.pop(_SUM, None)  # files of before it was kept have none
+        if known not in (None, _sum(found)):
+            log.warning("%s is not what was written; it is computed again", self._path(key, "json"))
+            return None
+        return found
 
     def keep(self, key: str, record: dict[str, Any]) -> None:
         """Keeps a record of plain JSON; a number that is not finite is refused.
@@ -44,6 +58,7 @@ class Cache:
         Raises:
             DiskFullError: no room is left.
         """
+        record = {**record, _SUM: _sum(record)}
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         self._write(self._path(key, "json"), text.encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 from contextlib import closing
@@ -29,27 +30,47 @@ class AnswerCache:
                     "create table if not exists verdict (asked text primary key, "
                     "yes integer, confidence real, reason text)"
                 )
+                columns = [line[1] for line in db.execute("pragma table_info(verdict)")]
+                if "sum" not in columns:  # of a file of before
+                    db.execute("alter table verdict add column sum text")
         except (OSError, sqlite3.Error) as error:
             raise VerifierError(
                 f"cannot use {path} as the cache of answers ({error}); delete it or name another"
             ) from error
 
     def get(self, asked: str, made_by: str) -> Verdict | None:
-        """Finds the answer of a model; None if there is none."""
-        with closing(self._connect()) as db:
-            row = db.execute(
-                "select yes, confidence, reason from verdict where asked = ?", (asked,)
-            ).fetchone()
-        return Verdict(bool(row[0]), row[1], row[2], made_by) if row else None
+        """Finds the answer of a model; None if there is none, or it is not what was written."""
+        try:
+            with closing(self._connect()) as db:
+                row = db.execute(
+                    "select yes, confidence, reason, sum from verdict where asked = ?", (asked,)
+                ).fetchone()
+        except sqlite3.DatabaseError as error:
+            log.warning(
+                "%s is damaged (%s): the verifier is asked again; delete it", self.path, error
+            )
+            return None
+        if row is None:
+            return None
+        if row[3] not in (None, _sum(asked, *row[:3])):
+            log.warning("an answer in %s is damaged: the verifier is asked again", self.path)
+            return None
+        return Verdict(bool(row[0]), row[1], row[2], made_by)
 
     def put(self, asked: str, verdict: Verdict) -> None:
         """Keeps an answer."""
-        row = (asked, verdict.yes, verdict.confidence, verdict.reason)
+        row = (asked, int(verdict.yes), verdict.confidence, verdict.reason)
         try:
             with closing(self._connect()) as db, db:
-                db.execute("insert or replace into verdict values (?, ?, ?, ?)", row)
+                db.execute(
+                    "insert or replace into verdict values (?, ?, ?, ?, ?)", (*row, _sum(*row))
+                )
         except sqlite3.Error as error:  # the answer is paid for: keep it, and say so
             log.warning("could not keep an answer in %s: %s", self.path, error)
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=30)
+
+
+def _sum(asked: str, yes: object, confidence: object, reason: object) -> str:
+    return hashlib.sha256(repr((asked, yes, confidence, reason)).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from forgetme.errors import MissingModelError
@@ -30,6 +32,15 @@ UNREADABLE = (
     pickle.UnpicklingError,
     SafetensorError,
 )
+
+
+def tensors_sha(tensors: Mapping[str, torch.Tensor], *words: str) -> str:
+    """Names tensors by their content: the SHA-256 of names, types, shapes and values, and words."""
+    digest = hashlib.sha256("\0".join(words).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def existing(path: str | os.PathLike[str], *, name: str) -> Path:

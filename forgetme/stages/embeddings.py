@@ -16,6 +16,7 @@ from forgetme.record.images import atomic_write
 log = logging.getLogger(__name__)
 
 LIMIT_BYTES = 4 * 2**30  # a thousand images of vit_h
+_SUM = "sha256"
 LOOK_EVERY = 64  # files written between looks at the folder's size
 
 
@@ -45,12 +46,16 @@ class EmbeddingFolder:
         """Returns an image's embedding as `put` got it, bit for bit; None when it is not there."""
         path = self._path(image_sha)
         try:
-            kept = load(path.read_bytes())["embedding"]
+            tensors = load(path.read_bytes())
+            kept = tensors["embedding"]
+            known = tensors.get(_SUM)  # files of before it was kept have none
+            if known is not None and not torch.equal(known, _sum(kept)):
+                raise ValueError("it is not what was written")
             os.utime(path)  # used now: stays longer
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError) as error:
-            log.debug("%s cannot be used (%s); it is computed again", path, error)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            log.warning("%s cannot be used (%s); it is computed again", path, error)
             return None
         return kept.to(device)
 
@@ -59,7 +64,8 @@ class EmbeddingFolder:
         path = self._path(image_sha)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(path, save({"embedding": embedding.detach().cpu().contiguous()}))
+            kept = embedding.detach().cpu().contiguous()
+            atomic_write(path, save({"embedding": kept, _SUM: _sum(kept)}))
             if self._written % LOOK_EVERY == 0:
                 self._trim()
         except OSError as error:
@@ -83,3 +89,9 @@ class EmbeddingFolder:
                 break
             path.unlink(missing_ok=True)
             surplus -= size
+
+
+def _sum(embedding: torch.Tensor) -> torch.Tensor:
+    values = embedding.flatten().view(torch.uint8).numpy()
+    words = f"{embedding.dtype} {tuple(embedding.shape)}".encode()
+    return torch.tensor(list(hashlib.sha256(words + values.tobytes()).digest()), dtype=torch.uint8)

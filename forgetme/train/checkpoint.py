@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from forgetme.errors import ForgetmeError
+from forgetme.stages.checkpoint import tensors_sha
 from forgetme.train.disk import writing
 
 NAME = "checkpoint.safetensors"
@@ -41,6 +42,7 @@ def save(
             tensors[f"{moment}/{name}"] = value.detach()
     tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
     words = {"step": str(step), "scaler": json.dumps(scaler.state_dict())}
+    words["sha256"] = tensors_sha(tensors, words["step"], words["scaler"])
     with writing(folder / NAME) as new:
         save_file(tensors, new, metadata=words)
 
@@ -60,6 +62,8 @@ def load(
     if not path.is_file():
         return 0
     tensors, words = _read(path)
+    if words.get("sha256", "") not in ("", tensors_sha(tensors, words["step"], words["scaler"])):
+        raise _damaged(path, "it is not what was written")
     wanted = {f"weight/{name}": parameter.shape for name, parameter in chosen.items()}
     found = {name: t.shape for name, t in tensors.items() if name.startswith("weight/")}
     if found != wanted:
@@ -104,7 +108,11 @@ def _read(
             words = file.metadata()
             return {name: file.get_tensor(name) for name in names}, {"step": words["step"], **words}
     except (SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ForgetmeError(
-            f"{path} is damaged ({error}); bring it back from a backup, or delete it and begin "
-            "again from the first step with --resume"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, why: object) -> ForgetmeError:
+    return ForgetmeError(
+        f"{path} is damaged ({why}); bring it back from a backup, or delete it and begin "
+        "again from the first step with --resume"
+    )

@@ -33,6 +33,7 @@ DELTA_FILE = "patch.safetensors"
 RECORD = "patch.json"
 MOST_RECORD_BYTES = 16 * 2**20
 NAME = r"[A-Za-z0-9_-]{1,40}"  # of a method: it becomes part of an adapter's name
+_SUMS = "sha256"  # in the record: of the weights' file, and of the record's other words
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,12 @@ def read_patch(folder: str | Path) -> Patch:
     folder = Path(folder)
     for place in (folder, folder / "patch"):
         if (place / RECORD).is_file():
-            return Patch(place, _record(place / RECORD))
+            patch = Patch(place, _record(place / RECORD))
+            if patch.record.get(_SUMS, {}).get(RECORD, "") not in ("", _record_sum(patch.record)):
+                log.warning(  # by hand, or by a turned byte: nobody can tell
+                    "%s was changed since the patch was written; was that you?", place / RECORD
+                )
+            return patch
     raise MissingModelError(
         f"{folder} holds no {RECORD}; make one with: python -m forgetme train METHOD … --out RUN"
     )
@@ -82,10 +88,7 @@ def _record(path: Path) -> dict[str, Any]:
         record = dict(json.loads(path.read_text(encoding="utf-8")))
         missing = [key for key in ("method", "trains", "base") if key not in record]
     except (ValueError, TypeError, RecursionError) as error:
-        raise ForgetmeError(
-            f"{path} is damaged ({error}); bring it back from a backup, or write the patch again "
-            "with: python -m forgetme train METHOD … --resume"
-        ) from error
+        raise _damaged(path, error) from error
     if missing:
         raise ForgetmeError(f"{path} is not the record of a patch: it has no {missing[0]}")
     for key in ("method", "trains"):
@@ -99,6 +102,26 @@ def _record(path: Path) -> dict[str, Any]:
     ):
         raise ForgetmeError(f"{path} is not the record of a patch: its base is of another kind")
     return record
+
+
+def _damaged(path: Path, why: object) -> ForgetmeError:
+    return ForgetmeError(
+        f"{path} is damaged ({why}); bring it back from a backup, or write the patch again "
+        "with: python -m forgetme train METHOD … --resume"
+    )
+
+
+def _record_sum(record: dict[str, Any]) -> str:
+    rest = {key: value for key, value in record.items() if key != _SUMS}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _file_sum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> Patch:
@@ -134,6 +157,8 @@ def write_delta(
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    sums = {path.name: _file_sum(path) for path in sorted(folder.glob("*.safetensors"))}
+    record[_SUMS] = {RECORD: _record_sum(json.loads(json.dumps(record))), **sums}
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -258,6 +283,8 @@ def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
     """
     path = patch.folder / (LORA_FILE if patch.is_lora else DELTA_FILE)
     try:
+        if patch.record.get(_SUMS, {}).get(path.name, "") not in ("", _file_sum(path)):
+            raise SafetensorError("it is not what was written")
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

@@ -111,3 +111,52 @@ def test_embedding_is_computed_ahead_once(small_assets, folder, picture):
     runs = encodings(later)
     later.embed(picture)
     assert not runs
+
+
+@pytest.mark.parametrize("at", [-1, -70, -300])
+def test_a_turned_byte_is_noticed_said_and_computed_again(folder, caplog, at):
+    disk = EmbeddingFolder(folder, "sam@1")
+    disk.put(SHA, embedding())
+    (file,) = folder.rglob("*.safetensors")
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+    assert disk.get(SHA) is None
+    assert "it is computed again" in caplog.text
+
+
+def test_an_answer_or_a_score_that_was_not_written_so_is_not_taken(tmp_path, caplog):
+    import json
+    import sqlite3
+    from contextlib import closing
+
+    from forgetme.compare.cache import Cache
+    from forgetme.record.sample import Verdict
+    from forgetme.stages.answers import AnswerCache
+
+    old = tmp_path / "answers.db"
+    with closing(sqlite3.connect(old)) as db, db:
+        db.execute("create table verdict (asked text primary key, yes integer, "
+                   "confidence real, reason text)")  # fmt: skip
+        db.execute("insert into verdict values ('old', 1, 0.5, 'a cat')")
+    cache = AnswerCache(old)
+    said = Verdict(True, 0.9, "a whole cat", "gpt")
+    cache.put("new", said)
+    assert cache.get("new", "gpt") == said
+    assert cache.get("old", "gpt").reason == "a cat"  # of before answers had sums
+    with closing(sqlite3.connect(old)) as db, db:
+        db.execute("update verdict set yes = 0 where asked = 'new'")
+    assert cache.get("new", "gpt") is None
+    assert "asked again" in caplog.text
+    old.write_bytes(b"no database" * 500)
+    assert cache.get("new", "gpt") is None
+
+    scores = Cache(tmp_path / "cache")
+    scores.keep("ab" * 32, {"d": 0.5})
+    assert scores.record("ab" * 32) == {"d": 0.5}
+    (file,) = (tmp_path / "cache").rglob("*.json")
+    file.write_text(file.read_text().replace("0.5", "0.7"))
+    assert scores.record("ab" * 32) is None
+    assert "computed again" in caplog.text
+    file.write_text(json.dumps({"d": 0.5}))
+    assert scores.record("ab" * 32) == {"d": 0.5}  # of before records had sums

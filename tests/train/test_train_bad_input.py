@@ -400,3 +400,36 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(base, drawn, tmp_path) -> 
         [str(one) for one in command], capture_output=True, text=True, env=ENVIRONMENT
     )
     assert done.stdout == "survived\n", done.stderr
+
+
+def turn(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_turned_byte_in_a_patch_or_a_checkpoint_is_noticed(tmp_path, caplog) -> None:
+    from forgetme.train import checkpoint
+    from forgetme.train.patch import _shapes
+
+    weight = {"w": torch.nn.Parameter(torch.ones(8))}
+    record = {"method": "esd", "trains": "kv", "base": "", "steps": 40}
+    write_delta(tmp_path / "patch", {"w": torch.zeros(8)}, weight, record)
+    assert _shapes(read_patch(tmp_path)) == {"w": (8,)}
+    turn(tmp_path / "patch" / "patch.safetensors", -2)
+    with pytest.raises(ForgetmeError, match="cannot be read .it is not what was written.*--resume"):
+        _shapes(read_patch(tmp_path))
+    path = tmp_path / "patch" / "patch.json"
+    path.write_text(path.read_text().replace('"steps": 40', '"steps": 41'))
+    read_patch(tmp_path)
+    assert "was changed since the patch was written" in caplog.text
+
+    optimizer = torch.optim.Adam(weight.values())
+    weight["w"].sum().backward()
+    optimizer.step()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    checkpoint.save(tmp_path, 3, weight, optimizer, scaler)
+    assert checkpoint.load(tmp_path, weight, optimizer, scaler) == 3
+    turn(tmp_path / checkpoint.NAME, -2)
+    with pytest.raises(ForgetmeError, match="not what was written.*from a backup"):
+        checkpoint.load(tmp_path, weight, optimizer, scaler)
