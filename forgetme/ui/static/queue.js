@@ -14,6 +14,7 @@ export function summary(row, limits) {
   if (row.state === "new") return row.busy ? "preparing …" : "in line";
   if (row.low) {
     const s = !(row.s >= limits.s);
+    if (!s && row.d >= limits.d) return "low: see its checks";
     return `low: ${s ? "S" : "D"} ${number(s ? row.s : row.d)}`;
   }
   if (Number.isFinite(row.d)) return `D ${number(row.d)}  S ${number(row.s)}`;
