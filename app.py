@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from forgetme.errors import ForgetmeError
+from forgetme.record.concept import single
 from forgetme.stages.addresses import check_proxies
 from forgetme.ui.guard import is_loopback
 
@@ -120,6 +121,7 @@ def _check(options: argparse.Namespace) -> None:
             )
     if (options.images is None) != (options.concept is None):
         raise ForgetmeError("--images and --concept belong together: --images photos --concept cat")
+    single(options.concept or "")
     if options.images is not None and not options.images.is_dir():
         raise ForgetmeError(f"{options.images}: no such folder; give --images a folder of images")
 

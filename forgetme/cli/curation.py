@@ -162,7 +162,7 @@ def stats(store: StoreOption, blobs: BlobsOption = None, as_json: JsonOption = F
             "Prompt": [f"<{line['concept']}>" for line in lines],
             "Images": [f"{line['images']:,}" for line in lines],
             "Selected": [f"{line['selected']:,}" for line in lines],
-            "Success": [f"{line['success_percent']:.2f}%" for line in lines],
+            "Accepted/images": [f"{line['success_percent']:.2f}%" for line in lines],
             "D": [four_digits(line["mean_d"]) for line in lines],
             "S": [four_digits(line["mean_s"]) for line in lines],
             "human": [str(line["human"]) for line in lines],

@@ -75,8 +75,9 @@ def import_(
     store: StoreOption,
     src: Annotated[Path, typer.Argument(help="Folder or file to read.", metavar="SRC")],
     format: Annotated[  # noqa: A002
-        ImportFormat, typer.Option(help="Layout of the dataset; dataset is the same as parquet.")
-    ] = "folders",
+        ImportFormat | None,
+        typer.Option(help="Layout of the dataset; dataset means parquet. [default: as it looks]"),
+    ] = None,
     concept: Annotated[
         str | None, typer.Option(help="What to forget, where the dataset does not say.")
     ] = None,

@@ -51,6 +51,10 @@ class _Past:
             past = replace(past, note=payload.get("note", ""))
             if "asked" not in payload:
                 return replace(past, steps=(_step(payload),), at=0)
+        elif kind == "relabelled":  # proposals of the other concept are no way back
+            now = past.steps[past.at]
+            kept = now if now.index is None else MaskStep()
+            return replace(past, steps=(kept,), at=0, note="")
         elif kind not in ("chosen", "mask_edited") or "try" in payload:
             return past
         how = payload.get("how")
@@ -267,8 +271,8 @@ class MaskActs:
         return past.at > 0, past.at < len(past.steps) - 1
 
     def note(self, row: SampleRow) -> str:
-        """What the machine could not do for this sample, in one sentence; "" when all went well."""
-        return self._pasts.get(self.store, row.id).note
+        """What the machine could not do here, in one sentence; "" where there is a mask."""
+        return "" if row.mask_sha else self._pasts.get(self.store, row.id).note
 
     # ---------------------------------------------------------------- below the acts
     def _pointed(

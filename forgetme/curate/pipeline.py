@@ -27,7 +27,7 @@ from forgetme.errors import (
     VerifierError,
 )
 from forgetme.record import masks
-from forgetme.record.concept import plain
+from forgetme.record.concept import plain, single
 from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES, read_image_with_notes
 from forgetme.record.sample import Proposal, Ranked, Verdict
 from forgetme.record.settings import Settings
@@ -332,7 +332,7 @@ def check_concept(concept: str) -> str:
             f"a concept must be one line without control characters, got {concept!r}; retype it"
         )
     try:
-        plain(concept)
+        plain(single(concept))
     except ValueError as error:  # "<>": no word is left for a prompt
         raise ForgetmeError(str(error)) from error
     return concept

@@ -171,6 +171,24 @@ class Review(MaskActs):
         """Flags the sample for a second pair of eyes: event `flagged`."""
         return self._decide(self._row(sample_id, seen), "flagged", _reason(reason))
 
+    def delete(self, sample_id: str, *, seen: int | None = None) -> SampleRow:
+        """Takes the sample out of queue, counts and dataset: event `deleted`; undo restores it."""
+        return self._decide(self._row(sample_id, seen), "deleted", {})
+
+    def relabel(self, sample_id: str, concept: str, *, seen: int | None = None) -> SampleRow:
+        """Gives the sample another concept: event `relabelled`.
+
+        A mask that a hand drew stays; without one the sample is prepared anew.
+
+        Raises:
+            ForgetmeError: no usable name, or that concept has this image already.
+        """
+        row = self._row(sample_id, seen)
+        concept = pipeline.check_concept(concept)
+        if concept == row.concept:
+            return row
+        return self._append(row, "relabelled", {"concept": concept, "name": row.name})
+
     def comment(self, sample_id: str, text: str, *, seen: int | None = None) -> SampleRow:
         """Writes a comment on the sample: event `commented`."""
         return self._append(self._row(sample_id, seen), "commented", {"text": text.strip()})

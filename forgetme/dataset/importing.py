@@ -17,6 +17,7 @@ from forgetme.dataset.found import Found, Listing
 from forgetme.dataset.quadruple import Progress, Record
 from forgetme.dataset.rle import rle_mask
 from forgetme.errors import DiskFullError, ForgetmeError
+from forgetme.record.concept import single
 from forgetme.record.entangled import entangled_d, entangled_s
 from forgetme.record.images import read_image_with_notes, read_mask_with_notes
 from forgetme.record.masks import check_mask
@@ -33,7 +34,18 @@ imports: dict[str, Callable[[Path], Listing]] = {
 
 MOST_FAILED = 10_000  # a file of few bytes can claim billions of rows
 IMPORTED = "imported"  # how a mask came that a dataset brought
-_BY_HAND = ("chosen", "refined", "accepted", "rejected", "skipped", "flagged", "undone")
+_BY_HAND = ("chosen", "refined", "accepted", "rejected", "skipped", "flagged", "deleted", "undone")
+
+
+def recognise(src: Path) -> str:
+    """Tells the format of a dataset by its files: one of `imports`, "folders" where none fits."""
+    if (src / "original").is_dir() and (src / "mask").is_dir():
+        return "folders"
+    files = [src] if src.is_file() else src.rglob("*")
+    found = {file.suffix.lower() for file in files if file.is_file()}
+    kinds = ((".parquet", "parquet"), (".tar", "webdataset"), (".json", "coco"))
+    return next((format for suffix, format in kinds if suffix in found), "folders")
+
 
 Outcome = Literal["imported", "there_already", "to_fill"]
 
@@ -73,7 +85,7 @@ class _Checked:
 def import_dataset(
     store: Store,
     src: str | os.PathLike[str],
-    format: str = "folders",  # noqa: A002 (as the command's option)
+    format: str | None = None,  # noqa: A002 (as the command's option)
     by: str = "import",
     *,
     concept: str | None = None,
@@ -87,7 +99,7 @@ def import_dataset(
     Args:
         store: opened store.
         src: folder or file.
-        format: one of `imports`.
+        format: one of `imports`; None = as it looks.
         by: whose name the events carry.
         concept: what the samples are to forget, where the dataset does not say.
         on_progress: called with (rows done, rows in all, words).
@@ -97,8 +109,11 @@ def import_dataset(
         DiskFullError: no space left; what was taken so far is whole.
         ValueError: unknown format.
     """
+    format = recognise(Path(src)) if format is None else format  # noqa: A001
     if format not in imports:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(imports)}")
+    if concept is not None:
+        single(concept)
     src = Path(src)
     if not src.exists():
         raise ForgetmeError(f"{src} is not there; name a folder or file of the format {format}")

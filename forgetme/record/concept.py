@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forgetme.errors import ForgetmeError
+
 LONGEST = 80  # characters; a name, not a text
 
 # said with a consonant first though written with a vowel, and the other way round
@@ -32,6 +34,24 @@ def plain(concept: str) -> str:
     if not words:
         raise ValueError(f"a concept needs a name such as 'cat', got {concept!r}")
     return words
+
+
+def single(concept: str) -> str:
+    r"""Returns a name as it is, unless it lists several concepts.
+
+    Raises:
+        ForgetmeError: it has a comma, semicolon or bar.
+
+    Example:
+        >>> single("salt and pepper shaker")
+        'salt and pepper shaker'
+    """
+    if any(sign in concept for sign in ",;|"):
+        raise ForgetmeError(
+            f"one concept at a time, got {concept!r}: do the same once for each of them, and write "
+            "a name of its own without commas"
+        )
+    return concept
 
 
 def with_article(words: str) -> str:

@@ -11,7 +11,7 @@ from forgetme.record.entangled import EntangledResult
 from forgetme.record.masks import check_mask
 
 State = Literal[
-    "new", "prepared", "waiting", "accepted", "rejected", "skipped", "flagged", "broken"
+    "new", "prepared", "waiting", "accepted", "rejected", "skipped", "flagged", "broken", "deleted"
 ]
 STATES: tuple[str, ...] = get_args(State)
 

@@ -5,10 +5,17 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from forgetme.errors import StaleVersionError
+from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.store.leases import drop
-from forgetme.store.names import name_key, plain_text, safe_stem, sample_id, without_suffix
-from forgetme.store.project import DECISIONS, apply, project
+from forgetme.store.names import (
+    clean_concept,
+    name_key,
+    plain_text,
+    safe_stem,
+    sample_id,
+    without_suffix,
+)
+from forgetme.store.project import UNDOABLE, apply, project
 from forgetme.store.record import Event, SampleRow
 from forgetme.store.rows import (
     broken_identity,
@@ -66,7 +73,7 @@ def _add_new(
     connection: Connection, identity: str, name: str, payload: dict[str, Any], by: str
 ) -> SampleRow:
     concept = payload["concept"]
-    new_id = sample_id(concept, identity)
+    new_id = _free_id(connection, concept, identity)
     stem = safe_stem(without_suffix(plain_text(name)))
     payload = {**payload, "name": _free_name(connection, concept, stem, new_id)}
     event = _insert_event(connection, new_id, "imported", payload, by, 1)
@@ -88,10 +95,12 @@ def add_event(
         _check_undoable(connection, sample_id, payload.get("event"))
     if kind == "reviewed":
         payload = {**payload, "event": _decision_of(row)}
+    if kind == "relabelled":
+        payload = _relabelling(connection, row, clean_concept(payload["concept"]))
     event = _insert_event(connection, sample_id, kind, payload, by, row.version + 1)
     if kind == "undone":
         return _save(connection, row, project(events_of(connection, sample_id)))
-    if kind in DECISIONS:
+    if kind in UNDOABLE:
         drop(connection, sample_id, by)
     return _save(connection, row, apply(row, event))
 
@@ -132,6 +141,29 @@ def _by_identity(connection: Connection, concept: str, identity: str) -> SampleR
     columns = sample_table.c
     query = select(sample_table).where(columns.concept == concept, columns.identity == identity)
     return first_row(connection, query)
+
+
+def _relabelling(connection: Connection, row: SampleRow, concept: str) -> dict[str, Any]:
+    """Completes the event that gives a sample another concept, where it has room for it."""
+    if row.twin_of is not None:
+        raise ForgetmeError(f"{row.name} is a second opinion; change the concept of its original")
+    there = _by_identity(connection, concept, values_of(row)["identity"])
+    if there is not None:
+        raise ForgetmeError(
+            f"{concept} has this image already, as {there.name} ({there.state}); delete this one"
+        )
+    name = _free_name(connection, concept, row.name, row.id)
+    return {"concept": concept, "name": name, "before": row.concept}
+
+
+def _free_id(connection: Connection, concept: str, identity: str) -> str:
+    """The id of a new sample; one that was given another concept keeps the id that it had."""
+    number = 1
+    new_id = sample_id(concept, identity)
+    while connection.scalar(select(sample_table.c.id).where(sample_table.c.id == new_id)):
+        number += 1
+        new_id = sample_id(concept, f"{identity}#{number}")
+    return new_id
 
 
 def _free_name(connection: Connection, concept: str, stem: str, new_id: str) -> str:
@@ -184,7 +216,7 @@ def _save(connection: Connection, before: SampleRow | None, after: SampleRow) ->
 def _check_undoable(connection: Connection, sample_id: str, event_id: Any) -> None:
     events = events_of(connection, sample_id)
     undone = {event.payload["event"] for event in events if event.kind == "undone"}
-    decisions = [event.id for event in events if event.kind in DECISIONS]
+    decisions = [event.id for event in events if event.kind in UNDOABLE]
     if event_id not in decisions or event_id in undone:
         raise ValueError(
             f"event {event_id!r} is no decision on {sample_id} that can be undone; "

@@ -8,6 +8,7 @@ from forgetme.store.record import Event, SampleRow
 from forgetme.store.signals import signals
 
 DECISIONS = ("accepted", "rejected", "skipped", "flagged")
+UNDOABLE = (*DECISIONS, "deleted")
 
 Payload = dict[str, Any]
 
@@ -155,6 +156,19 @@ def _decided(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     )
 
 
+def _relabelled(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
+    """Gives the sample another concept: what a hand drew stays, what was found for the other goes.
+
+    Proposals are ranked and verified for one concept; without them the sample is prepared anew.
+    """
+    drawn = row.chosen is None and row.mask_sha is not None
+    row = replace(row, concept=payload["concept"], name=payload["name"])
+    if drawn:
+        return _signalled(replace(_open(row, "prepared"), proposals=[]))
+    row = replace(_masked(row, None, None), proposals=[])
+    return _signalled(replace(row, state=_state_before_deciding(row)))
+
+
 def _commented(row: SampleRow, payload: Payload, event: Event) -> SampleRow:
     return replace(row, comment=payload["text"])
 
@@ -266,6 +280,8 @@ _HANDLERS = {
     "rejected": _decided,
     "skipped": _decided,
     "flagged": _decided,
+    "deleted": _decided,
+    "relabelled": _relabelled,
     "commented": _commented,
     "reviewed": _reviewed,
     "undone": _undone,
@@ -276,6 +292,7 @@ _REQUIRED = {
     "mask_edited": ("mask_sha",),
     "filled": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
     "refined": ("image_sha", "mask_sha", "made_by", "settings", "scores"),
+    "relabelled": ("concept", "name"),
     "commented": ("text",),
     "reviewed": ("verdict", "event"),
     "undone": ("event",),

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 State = Literal[
-    "new", "prepared", "waiting", "accepted", "rejected", "skipped", "flagged", "broken"
+    "new", "prepared", "waiting", "accepted", "rejected", "skipped", "flagged", "broken", "deleted"
 ]
-Decision = Literal["accepted", "rejected", "skipped", "flagged"]
+Decision = Literal["accepted", "rejected", "skipped", "flagged", "deleted"]
 Kind = Literal[
     "imported",
     "proposed",
@@ -18,6 +18,8 @@ Kind = Literal[
     "rejected",
     "skipped",
     "flagged",
+    "deleted",
+    "relabelled",
     "commented",
     "reviewed",
     "undone",
@@ -92,7 +94,7 @@ class SampleRow:
 class ConceptStats:
     """One line of the paper's Table 1, with the shares of human and policy beside it.
 
-    `images` counts every import, broken files too; the states sum up to it.
+    `images` counts every import that was not deleted, broken files too; the states sum up to it.
     """
 
     concept: str

@@ -288,7 +288,8 @@ class Store:
     def concepts(self) -> list[str]:
         """Returns the concepts, first imported first."""
         columns = sample_table.c
-        query = select(columns.concept).group_by(columns.concept).order_by(func.min(columns.seq))
+        query = select(columns.concept).where(columns.state != "deleted")
+        query = query.group_by(columns.concept).order_by(func.min(columns.seq))
         with self._database.read() as connection:
             return list(connection.scalars(query))
 

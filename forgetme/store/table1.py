@@ -32,7 +32,7 @@ def table1(connection: Connection) -> list[ConceptStats]:
             func.min(over_accepted(columns.variant)).label("variant"),
             func.max(over_accepted(columns.variant)).label("other_variant"),
         )
-        .where(columns.twin_of.is_(None))
+        .where(columns.twin_of.is_(None), columns.state != "deleted")
         .group_by(columns.concept)
         .order_by(func.min(columns.seq))
     )

@@ -111,6 +111,28 @@ def units(
     return total + drawn * pictures * PROBE_STEPS * PAIR
 
 
+def seconds_left(
+    settings: RunSettings, pictures: int, recent: Sequence[tuple[int, float]], done: int
+) -> float | None:
+    """Tells how long a run takes yet: at the pace of its latest steps, the last probes included.
+
+    Args:
+        settings: of the run.
+        pictures: of each concept in a probe.
+        recent: steps done (from 1), and when in seconds by any clock, the oldest first; no probe
+            lies between them.
+        done: steps done.
+
+    Returns:
+        Seconds; None before two steps tell a pace.
+    """
+    if len(recent) < 2 or recent[-1][0] <= recent[0][0]:
+        return None
+    (first, began), (last, ended) = recent[0], recent[-1]
+    pace = (ended - began) / units(settings, 0, first=first, last=last)
+    return pace * units(settings, pictures, first=max(1, done))
+
+
 def cost(
     settings: RunSettings, pictures: int, preset: str, device: str, measures: Sequence[Measure]
 ) -> Cost:

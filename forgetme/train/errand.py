@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +14,11 @@ from forgetme.stages.models import Models, load_models
 from forgetme.store import Store
 from forgetme.train import checkpoint
 from forgetme.train.card import write_card
-from forgetme.train.cost import Measure, units, write_measure
+from forgetme.train.cost import Measure, seconds_left, units, write_measure
 from forgetme.train.data import Item, Retained
 from forgetme.train.loop import OnStep, RunResult, check, train
 from forgetme.train.probe import Probe, Recognise, probe
-from forgetme.train.runs import Run, run_of
+from forgetme.train.runs import RECENT, Run, run_of
 from forgetme.train.settings import RunSettings
 
 LINE_SECONDS = 5.0  # between lines on how far it is
@@ -69,6 +70,12 @@ def run(
     check(settings, items, retain)  # before anything is loaded
     began, before = time.monotonic(), checkpoint.steps(out)
     pipe = models.diffusion.pipe
+    recent: deque[tuple[int, float]] = deque(maxlen=RECENT)  # steps since the last probe
+
+    def told(step: int) -> None:
+        recent.clear()
+        on_probe(step)
+
     result = train(
         pipe,
         items,
@@ -76,9 +83,9 @@ def run(
         out,
         base=models.diffusion.made_by,
         retain=retain,
-        probing=_probing(models, settings, out, pictures, say, on_probe) if pictures else None,
+        probing=_probing(models, settings, out, pictures, say, told) if pictures else None,
         stop=stop,
-        on_step=_telling(say, on_step),
+        on_step=_telling(say, on_step, settings, pictures, recent),
     )
     if result.main:
         write_card(out)
@@ -134,18 +141,25 @@ def _check_base(kept: Run, models: Models) -> None:
         )
 
 
-def _telling(say: Say, on_step: OnStep) -> OnStep:
-    started = said = time.monotonic()
-    first: int | None = None  # a resumed run has steps behind it that took no time here
+def _telling(
+    say: Say,
+    on_step: OnStep,
+    settings: RunSettings,
+    pictures: int,
+    recent: deque[tuple[int, float]],
+) -> OnStep:
+    said = time.monotonic()
 
     def tell(done: int, total: int, values: dict[str, float]) -> None:
-        nonlocal said, first
-        first = done - 1 if first is None else first
+        nonlocal said
         on_step(done, total, values)
-        if time.monotonic() - said >= LINE_SECONDS or done == total:
-            said = time.monotonic()
-            left = (said - started) / (done - first) * (total - done)
-            say(f"{done}/{total} loss {values['loss']:.4f}, {_duration(left)} left")
+        now = time.monotonic()
+        recent.append((done, now))
+        if now - said >= LINE_SECONDS or done == total:
+            said = now
+            left = seconds_left(settings, pictures, recent, done)
+            words = "" if left is None else f", {_duration(left)} left"
+            say(f"{done}/{total} loss {values['loss']:.4f}{words}")
 
     return tell
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from forgetme.errors import ForgetmeError
-from forgetme.record.concept import overlap
+from forgetme.record.concept import overlap, single
 from forgetme.scenes import CONCEPTS
 from forgetme.stages.models import Preset, load_models
 from forgetme.train.data import Item
@@ -76,7 +76,7 @@ def settings_for(
         values["watch"] = watched_apart(preset, concept, values["keep"], watch)
         values["options"] = {**values.get("options", {}), **options}
         values |= {name: value for name, value in given.items() if value is not None}
-        return RunSettings(method, concept, **values)
+        return RunSettings(method, single(concept), **values)
     except ValueError as error:
         raise ForgetmeError(str(error)) from error
 

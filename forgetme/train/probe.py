@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from forgetme.record.concept import plain, same, word_for
+from forgetme.record.images import atomic_write, png_bytes
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def probe(
         if pictures is not None:
             pictures.mkdir(parents=True, exist_ok=True)
             strip = np.concatenate(drawn[:4], 1)
-            Image.fromarray(strip).save(pictures / f"{step:06d} {name}.png")
+            atomic_write(pictures / f"{step:06d} {name}.png", png_bytes(strip))  # the page reads
     otherwise = second_otherwise = None
     if paraphrase:
         drawn = _asked(pipe, concept, PARAPHRASES, n)

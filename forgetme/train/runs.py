@@ -28,6 +28,7 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,79}$"
 ASKED = "asked.json"  # what the page asked for; run.json is the loop's own
 LOG = "log.jsonl"
 END_BYTES = 64 * 2**10  # of a log's end, where the last step and probe are looked for
+RECENT = 20  # of the latest rows that tell the pace of a run
 ROWS_BYTES = 2**19  # of a log in one answer
 _PICTURE = re.compile(r"^(\d{6,9}) (.+)\.png$")
 
@@ -91,6 +92,7 @@ class Run:
         done: steps done, by its log.
         first, last: the first and the last probe so far, as plain JSON.
         seconds: how long the steps took.
+        recent: the latest steps, each with the seconds of the run when it was done.
         patch: steps that the patch has; None where there is none.
     """
 
@@ -102,6 +104,7 @@ class Run:
     first: Json | None
     last: Json | None
     seconds: float
+    recent: tuple[tuple[int, float], ...]
     patch: int | None
 
     @property
@@ -314,8 +317,20 @@ def _run(folder: Path) -> Run | None:
         first=probes[0] if probes else None,
         last=probes[-1] if probes else None,
         seconds=max((row.get("seconds", 0.0) for row in end), default=0.0),
+        recent=_recent(end),
         patch=made and int(made["steps_done"]),
     )
+
+
+def _recent(rows: Sequence[Json]) -> tuple[tuple[int, float], ...]:
+    """The last steps that no probe lies between, with their times."""
+    found: list[tuple[int, float]] = []
+    for row in rows[-RECENT:]:
+        if "probe" in row:
+            found = []
+        elif "seconds" in row:
+            found.append((row["step"], row["seconds"]))
+    return tuple(found)
 
 
 def _asked(path: Path) -> Asked | None:

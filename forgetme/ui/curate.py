@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from forgetme.curate.pipeline import check_concept
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
-from forgetme.errors import BrokenImageError, StaleVersionError
+from forgetme.errors import BrokenImageError, ForgetmeError, StaleVersionError
 from forgetme.record.images import read_image_with_notes
 from forgetme.record.sample import FillSettings
 from forgetme.store import SampleRow
@@ -73,6 +73,23 @@ class Words(Body):
     """A reason or a comment."""
 
     text: str = Field(default="", max_length=2000)
+
+
+class Concept(Body):
+    """Another concept."""
+
+    concept: str = Field(min_length=1, max_length=MAX_CONCEPT)
+
+
+class Several(BaseModel):
+    """Samples of the queue, and what is done to all of them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    ids: list[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]] = Field(
+        min_length=1, max_length=500
+    )
+    act: Literal["delete", "relabel", "reject", "skip", "flag"]
+    concept: str | None = Field(default=None, min_length=1, max_length=MAX_CONCEPT)
 
 
 class Prompt(Body):
@@ -202,6 +219,31 @@ def _add_decisions(routes: APIRouter) -> None:
     def comment(sample_id: SampleId, body: Words, review: Curator, worker: Work) -> Json:
         return act(review, worker, sample_id, "comment", body.seen, body.text)
 
+    @routes.post("/samples/{sample_id}/delete")
+    def delete(sample_id: SampleId, body: Body, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "delete", body.seen)
+
+    @routes.post("/samples/{sample_id}/relabel")
+    def relabel(sample_id: SampleId, body: Concept, review: Curator, worker: Work) -> Json:
+        return act(review, worker, sample_id, "relabel", body.seen, body.concept)
+
+    @routes.post("/several")
+    def several(body: Several, review: Curator) -> Json:
+        if (body.concept is None) == (body.act == "relabel"):
+            raise ForgetmeError("relabel needs a concept, and nothing else takes one")
+        given = [body.concept] if body.act == "relabel" else []
+        held = review.store.holds.kept_back(body.ids, review.by)
+        done, refused = [], [{"id": one, "words": why.words} for one, why in held.items()]
+        for one in dict.fromkeys(body.ids):
+            if one in held:
+                continue
+            try:
+                getattr(review, body.act)(one, *given)
+                done.append(one)
+            except (ForgetmeError, ValueError) as error:  # one must not stop the others
+                refused.append({"id": one, "words": str(error)})
+        return {"done": done, "refused": refused, "saved": clock(), "last": last_ten(review)}
+
     @routes.post("/undo")
     def undo(body: Undo, review: Curator, worker: Work) -> Json:
         if body.sample_id is not None:
@@ -265,6 +307,8 @@ def _add_intake(routes: APIRouter) -> None:
             source=f"dropped in: {name}",
             notes=read.notes,
         )
+        if row.state == "deleted":  # who brings it again wants it
+            review.undo(row.id)
         return {"sample": shown(review, worker, row.id), "saved": clock()}
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from forgetme import jobs
 from forgetme.curate.review import Review
 from forgetme.dataset import kept, unpacking
+from forgetme.dataset.importing import recognise
 from forgetme.dataset.splits import Shares
 from forgetme.errors import ForgetmeError
 from forgetme.ui.jobs import view
@@ -33,7 +34,7 @@ EXPORT_FORMATS: dict[ExportFormat, str] = {
 IMPORT_FORMATS: dict[ImportFormat, str] = {
     "folders": "original/, background/ and mask/: our export, or the paper authors' layout.",
     "coco": "One JSON with masks, and its images.",
-    "dataset": "Parquet shards, as our export or load_dataset wrote them.",
+    "parquet": "Parquet shards, as our export or load_dataset wrote them.",
     "webdataset": "Tar shards.",
 }
 LICENSES = (
@@ -163,6 +164,9 @@ def _shown(review: Review) -> Json:
         "imports_folder": str(kept.imports_folder(store)),
         "exports": [{**asdict(one), "path": str(one.path)} for one in kept.kept_exports(store)],
         "imports": kept.importable(store),
+        "looks_like": {
+            name: recognise(kept.import_path(store, name)) for name in kept.importable(store)
+        },
         "jobs": [{**view(job), "arguments": job.arguments} for job in found[:MAX_JOBS]],
     }
 

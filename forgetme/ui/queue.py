@@ -30,7 +30,7 @@ Json = dict[str, Any]
 TO_REVIEW = ("new", "prepared", "waiting", "broken")  # decided samples leave it
 VIEWS: dict[str, tuple[str, ...]] = {
     "review": TO_REVIEW,
-    "all": (),
+    "all": tuple(state for state in STATES if state != "deleted"),
     "decided": ("accepted", "rejected", "skipped", "flagged"),
     **{state: (state,) for state in STATES},
 }

@@ -304,13 +304,16 @@ def _job_of(run: Run, found: Sequence[jobs.Job]) -> jobs.Job | None:
 
 def _summary(run: Run, job: jobs.Job | None) -> Json:
     """Returns what the list shows of a run."""
+    from forgetme.train.cost import seconds_left
     from forgetme.train.trouble import advice
 
     record, trouble = run.record, job and job.trouble
     state = job.state if job else "done" if run.patch == record["steps"] else "stopped"
     told = advice(run, trouble) if trouble and state in ("failed", "died") else None
-    rest = max(0, record["steps"] - run.done)
-    left = run.seconds / run.done * rest if run.done and state == "running" else None
+    left = None
+    if run.asked is not None and state == "running":
+        pictures = run.asked.probe_pictures
+        left = seconds_left(run.asked.settings, pictures, run.recent, run.done)
     return {
         "name": run.name,
         "method": record["method"],

@@ -78,6 +78,18 @@ def test_points_go_on_with_the_mask_that_they_were_made_on(store, truth, drawn):
     assert first in review.points(row)
 
 
+def test_what_the_machine_could_not_do_is_said_until_there_is_a_mask(store, truth, drawn):
+    path = min((drawn / "original").iterdir())
+    row = store.import_image(read_image(path), name="one", concept="cat", by="ann")
+    review = Review(store, truth.models, by="ann")
+    truth.truth.says = False
+    row = review.prepare(row.id)
+    assert review.note(row).startswith("No mask was confirmed as cat.")
+    row = review.paint(row.id, [Stroke("add", 3, ((60.0, 60.0),))])
+    assert review.note(row) == ""
+    assert review.note(review.undo_mask(row.id)) != ""
+
+
 def simulate(store, models, pictures) -> tuple[np.ndarray, int, int]:
     """Clicks at the middle of the largest error; returns IoU (pictures, clicks), kept, clicks."""
     review = Review(store, models, by="ann")

@@ -24,6 +24,7 @@ from forgetme.dataset import (
     import_dataset,
     split_of,
 )
+from forgetme.dataset.importing import recognise
 from forgetme.dataset.quadruple import LAYERS, Record
 from forgetme.dataset.rle import rle_mask, rle_string
 from forgetme.errors import DiskFullError, ForgetmeError
@@ -113,6 +114,13 @@ def test_an_export_taken_into_a_new_store_exports_to_the_same_bytes(full, export
         again = export(other, tmp_path / "again", name)
         assert content(again.folder) == content(exported[name].folder)
         assert other.check() == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_export_is_recognised_when_it_comes_back(exported, tmp_path, name):
+    assert recognise(exported[name].folder) == name
+    with Store(tmp_path / "other") as other:
+        assert import_dataset(other, exported[name].folder).imported
 
 
 @pytest.mark.parametrize("name", FORMATS)

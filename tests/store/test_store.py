@@ -533,7 +533,7 @@ def test_store_counts_every_state(store):
     step(store, add(store, 1), "skipped")
     add(store, 2, concept="dog")
     counts = store.counts()
-    assert (counts["new"], counts["skipped"], counts["accepted"], len(counts)) == (1, 1, 0, 8)
+    assert (counts["new"], counts["skipped"], counts["accepted"], len(counts)) == (1, 1, 0, 9)
     assert sum(store.counts("dog").values()) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from forgetme.train import (
     read_patch,
     train,
 )
+from forgetme.train.cost import seconds_left, units
 from forgetme.train.data import fingerprint, square
 from forgetme.train.method import Batch
 from forgetme.train.model import Base
@@ -348,6 +350,25 @@ def test_probes_are_logged_with_the_steps(fresh, items, tmp_path: Path) -> None:
     assert [one.step for one in result.probes] == [0, 2, 4]
     assert (result.probes[0].forget, result.probes[0].retain) == (1.0, 0.0)
     assert (tmp_path / "p" / "000004 cat.png").is_file()
+
+
+def test_a_picture_of_a_probe_is_never_there_by_halves(fresh, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(os, "replace", lambda *_: 1 / 0)  # killed before the last moment
+    with pytest.raises(ZeroDivisionError):
+        probe(fresh(), sees("cat"), "cat", (), step=4, n=1, pictures=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_left_is_that_of_the_latest_steps_and_of_the_probes_to_come() -> None:
+    bare = replace(CAT, steps=100, probe_every=0, keep=("dog", "bird"))
+    slow_start = [(step, 50.0 + 2 * step) for step in range(31, 41)]  # 2 s a step, after 50 s
+    assert seconds_left(bare, 0, slow_start, 40) == pytest.approx(120)
+    a_step = units(bare, 0, first=40, last=41)
+    probes = units(bare, 8, first=40) - units(bare, 0, first=40)
+    left = seconds_left(bare, 8, slow_start, 40)
+    assert left == pytest.approx(120 + 2 * probes / a_step)
+    assert seconds_left(bare, 8, slow_start, 100) == pytest.approx(2 * probes / a_step)
+    assert seconds_left(bare, 8, slow_start[:1], 40) is None
 
 
 def test_a_picture_of_nothing_shows_no_concept(fresh) -> None:

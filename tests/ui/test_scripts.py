@@ -79,3 +79,60 @@ def test_only_the_chosen_proposal_is_outlined_until_all_are_asked_for(page):
       return asked.length ? [asked[0], asked.at(-1), kept().all] : asked;
     """)  # fmt: skip
     assert drawn == [[True, 0], [True, 3], True]
+
+
+def test_words_over_the_picture_go_when_what_they_say_is_over(page):
+    found = run(page, """
+      const { wordsFor } = await import("/notices.js");
+      const { Holds } = await import("/holds.js");
+      const usual = { concept: "cat", state: "waiting" };
+      const words = (change) => wordsFor({ ...usual, ...change })?.words ?? "";
+      const told = [];
+      const keptChanged = (id) => told.push(id);
+      const page = { session: { by: "ann" }, sample: { id: "b" }, keptChanged };
+      const holds = new Holds(page);
+      holds.lost("a", "bob is working on this one");
+      holds.heed({ id: "a", held_by: "bob" });
+      const while_held = holds.words("a");
+      holds.heed({ id: "a", held_by: null });
+      return [words({}), words({ drawn: [{}] }), while_held, holds.words("a"), told];
+    """)  # fmt: skip
+    before, after, held, free, told = found
+    assert before.startswith("No mask was confirmed as cat.")
+    assert after == ""
+    assert (held, free) == ("bob is working on this one", None)
+    assert told == ["a", "a"]
+
+
+def test_who_made_the_first_account_is_not_told_that_a_session_ended(page):
+    found = run(page, """
+      const { account, signedIn } = await import("/signin.js");
+      const place = document.createElement("div");
+      account(place, { by: "ann", role: "lead", signed_in: false });
+      signedIn();
+      const said = () => document.querySelector("[data-test='sign-in'] .fm-note")?.textContent;
+      while (!said()) await new Promise((done) => requestAnimationFrame(done));
+      const words = said();
+      document.querySelector("[data-test='sign-in']").remove();
+      return words;
+    """)  # fmt: skip
+    assert found.startswith("This store has accounts from now on.")
+
+
+def test_back_opens_the_sample_before(page):
+    found = run(page, """
+      const { Visits } = await import("/visits.js");
+      const opened = [];
+      const page = { list: { filter: { view: "review" } }, sample: null,
+        reopen: async (id) => { opened.push(id); page.sample = { id }; visits.remember(id); } };
+      const visits = new Visits(page);
+      for (const id of ["a", "b", "b", "c"]) { page.sample = { id }; visits.remember(id); }
+      for (let step = 0; step < 2; step += 1) {
+        const once = { once: true };
+        const gone = new Promise((done) => window.addEventListener("popstate", done, once));
+        history.back();
+        await gone;
+      }
+      return opened;
+    """)  # fmt: skip
+    assert found == ["b", "a"]

@@ -121,6 +121,8 @@ _WORDS: dict[str, Callable[[Event], str]] = {
     "rejected": _reason,
     "skipped": _reason,
     "flagged": _reason,
+    "deleted": lambda event: "deleted it",
+    "relabelled": lambda event: f"changed the concept to {event.payload['concept']}",
     "commented": lambda event: f"wrote: {event.payload['text']}",
     "reviewed": _reviewed,
     "undone": lambda event: "took the decision back",

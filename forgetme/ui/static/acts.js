@@ -1,6 +1,6 @@
 // What the curator does: each act goes to the server after those before it, with the version seen.
 import { post } from "./api.js";
-import { addImages, ask } from "./dialogs.js";
+import { aboutSamples, addImages, ask } from "./dialogs.js";
 import { pressTo } from "./keymap.js";
 import { STATE_OF } from "./worklist.js";
 
@@ -95,6 +95,37 @@ export class Acts {
     });
   }
 
+  /** Changes the concept of the shown sample, or deletes it. */
+  about() {
+    const { page } = this;
+    const { sample } = page;
+    if (!sample || sample.loading || page.refuses()) return;
+    aboutSamples([sample], {
+      concepts: page.list.concepts,
+      onConcept: (concept) => this.send("relabel", { concept }),
+      onDelete: () => page.passOn("deleted", this.send("delete")),
+    });
+  }
+
+  /** The same for the samples that were ticked in the queue. */
+  aboutTicked(rows) {
+    const { page } = this;
+    const send = (body) => this.after(async () => {
+      const answer = await post("several", { ids: rows.map(({ id }) => id), ...body });
+      for (const id of answer.done) page.shelf.drop(id);
+      page.took(answer);
+      await page.setFilter(page.list.filter);
+      const [first] = answer.refused;
+      if (first) page.notices.warn(`${answer.done.length} changed, ${answer.refused.length} not: ${first.words}`);
+      return true;
+    }).catch((error) => page.notices.error(error.message));
+    aboutSamples(rows, {
+      concepts: page.list.concepts,
+      onConcept: (concept) => send({ act: "relabel", concept }),
+      onDelete: () => send({ act: "delete" }),
+    });
+  }
+
   undo() {
     const { page } = this;
     this.after(async () => {
@@ -114,7 +145,7 @@ export class Acts {
     const { page } = this;
     addImages(files, {
       concepts: page.list.concepts,
-      concept: page.list.filter.concept || page.sample?.concept || "",
+      concept: page.list.filter.concept,
       onDone: (added) => {
         page.status.saved(new Date());
         page.setFilter({ concept: "", view: "review" }, added[0].id);

@@ -20,12 +20,13 @@ import { Status } from "./status.js";
 import { Toolbar } from "./toolbar.js";
 import { Tries } from "./tries.js";
 import { Views } from "./smallviews.js";
+import { Visits } from "./visits.js";
 import { Watch } from "./watch.js";
 import { Worklist, isDecided } from "./worklist.js";
 import { refineAll } from "./batch.js";
 import { bind } from "./bindings.js";
 import { settle } from "./conflict.js";
-import { address, fromAddress, isFiltered } from "./filters.js";
+import { fromAddress, isFiltered } from "./filters.js";
 import { help } from "./keyhelp.js";
 
 const FILL_AFTER_MS = 500; // a pause in editing the mask starts the fill
@@ -45,6 +46,7 @@ class Curate {
     this.acts = new Acts(this);
     this.pace = new Pace();
     this.holds = new Holds(this);
+    this.visits = new Visits(this);
     this.sample = null; // what is shown
     this.fillSoon = settled(() => this.#fillIfNeeded(), FILL_AFTER_MS);
     this.watch = new Watch({
@@ -67,6 +69,7 @@ class Curate {
       onFilter: (filter) => this.setFilter(filter),
       onReopen: (id) => this.reopen(id),
       onAdd: () => acts.add([]),
+      onTicked: (rows) => acts.aboutTicked(rows),
       onMore: () => this.list.more().then((grown) => grown && this.#showQueue()),
     });
     this.hand = new Hand(this);
@@ -152,7 +155,7 @@ class Curate {
     this.refine.start(this.session.defaults);
     this.suggestedFor = null;
     this.render();
-    history.replaceState(null, "", address(this.list.filter, row?.id));
+    this.visits.remember(row?.id);
     if (!row) return;
     this.arrived = false;
     this.holds.open(index);
@@ -188,8 +191,7 @@ class Curate {
     if (next >= 0) {
       this.open(next);
       this.arrived = true; // nobody chose it: if it turns out to be somebody else's, the next one
-    }
-    else {
+    } else {
       this.render();
       this.notices.done(this);
     }
@@ -345,7 +347,6 @@ class Curate {
     this.took(answer);
     this.reopen(answer.sample.id);
   }
-
   /** Asks for one more try for all low fills. */
   refineAll() {
     refineAll({
@@ -380,11 +381,11 @@ class Curate {
     const { filter, rows } = this.list;
     const expected = this.list.left() > 0 && !isFiltered(filter);
     if (rows.length === 0 && (grown || changed || expected)) this.setFilter(filter);
-    if (this.sample?.busy) this.render();
-    else this.#showQueue();
+    this.sample?.busy ? this.render() : this.#showQueue();
   }
 
   #heedRow(row) {
+    this.holds.heed(row);
     const known = this.shelf.get(row.id);
     const shown = this.list.rows[this.list.at(row.id)];
     if (this.acts.inFlight || (shown && shown.version > row.version)) return;

@@ -176,9 +176,8 @@ export class Publish {
         const answer = await upload("data/imports/upload", chosen);
         this.#show(answer);
         name.value = answer.uploaded;
-        if (chosen.name.endsWith(".parquet")) format.value = "dataset";
-        format.dispatchEvent(new Event("change"));
-        say(sending, `It is in the list as “${answer.uploaded}”. Choose its format, then import it.`);
+        look();
+        say(sending, `It is in the list as “${answer.uploaded}”. Look at its format, then import it.`);
       } catch (error) {
         sending.hidden = true;
         form.say(error.message);
@@ -194,11 +193,18 @@ export class Publish {
     about, field("Concept", concept), h("div", { class: "fm-row fm-end" }, button)),
     field("Upload a dataset: .zip, .tar or .parquet", file), sending, none);
     const words = () => say(about, this.answer?.import_formats[format.value] ?? "");
+    const look = () => {
+      format.value = this.answer?.looks_like[name.value] ?? format.value;
+      words();
+    };
+    name.addEventListener("change", look);
     format.addEventListener("change", words);
     form.offer = ({ imports, import_formats: formats, imports_folder: folder }) => {
       choices(name, imports);
       choices(format, Object.keys(formats));
       form.element.firstChild.hidden = imports.length === 0;
+      if (name.value !== this.looked) look();
+      this.looked = name.value;
       say(none, `Larger than 4 GB: copy its folder into ${folder}. From the Hub: hf download USER/NAME --repo-type dataset --local-dir ${folder}/NAME. The page fetches nothing itself, so that nobody reads through it what only this server may.`);
       words();
     };

@@ -6,7 +6,7 @@ const COLUMNS = [
   ["concept", "Concept", "What is to be forgotten. Click a line to see only its pictures."],
   ["images", "Images", "All that were imported, broken files too."],
   ["selected", "Selected", "Accepted quadruples."],
-  ["success", "Success", "Selected, in percent of the images."],
+  ["success", "Accepted", "Accepted samples, in percent of all images; the paper calls it success."],
   ["d", "D", "Mean Entangled-D of the selected: high means that much changed inside the mask and nothing outside; not that the fill is good."],
   ["s", "S", "Mean Entangled-S of the selected: high means that the fill fits its surroundings."],
   ["human", "By people", "Selected by a person."],

@@ -12,6 +12,8 @@ const KINDS = {
   filled: ["refine", "filled"],
   refined: ["refine", "refined"],
   commented: ["comment", "commented"],
+  deleted: ["trash", "deleted"],
+  relabelled: ["pick", "changed the concept"],
   reviewed: ["eye", "reviewed"],
   undone: ["undo", "undid"],
 };

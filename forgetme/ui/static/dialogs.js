@@ -59,6 +59,42 @@ export function ask(title, { value = "", word, onText }) {
   input.focus();
 }
 
+/** Another concept for samples, or their deletion; which of the two, the curator says here. */
+export function aboutSamples(rows, { concepts, onConcept, onDelete }) {
+  const title = rows.length === 1 ? rows[0].name : `${rows.length} samples`;
+  const same = rows.every(({ concept }) => concept === rows[0].concept);
+  const word = h("input", {
+    type: "text", required: true, maxlength: 80, list: "fm-concepts", "data-test": "other-concept",
+    autocomplete: "off", value: same ? rows[0].concept : "",
+  });
+  const note = h("p", { class: "fm-note fm-refused", role: "alert" });
+  const act = async (what) => {
+    if ((await what()) === true) dialog.close();
+    else say(note, "This is not saved; the reason is above the picture.");
+  };
+  const form = h("form", { class: "fm-add" },
+    h("label", { class: "fm-field" }, h("span", {}, "What is to be forgotten here?"), word),
+    h("datalist", { id: "fm-concepts" }, concepts.map((value) => h("option", { value }))),
+    h("p", { class: "fm-note" }, "Another concept: masks that you drew stay; the others are looked for anew."),
+    note,
+    h("div", { class: "fm-row fm-end" },
+      h("button", {
+        type: "button", class: "fm-button", "data-test": "delete", title: "Undo brings it back",
+        onclick: () => {
+          dialog.close();
+          onDelete();
+        },
+      }, icon("trash"), "delete"),
+      h("button", { class: "fm-button fm-main", "data-test": "relabel" }, "change")));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    act(() => onConcept(word.value.trim()));
+  });
+  const dialog = open(frame(title, form));
+  word.focus();
+  word.select();
+}
+
 /** Asks what is to be forgotten in new images, then sends them one by one. */
 export function addImages(files, { concepts, concept, onDone }) {
   let chosen = [...files];

@@ -23,6 +23,7 @@ export const VIEWS = [
   ["skipped", "skipped"],
   ["flagged", "flagged"],
   ["broken", "broken"],
+  ["deleted", "deleted"],
 ];
 
 const ORDERS = [

@@ -73,6 +73,13 @@ export class Holds {
     this.#mark(id, { kind: "held", words });
   }
 
+  /** Hears who has a sample now; what somebody else has given back is taken where it is open. */
+  heed({ id, held_by: by }) {
+    if (this.kept.get(id)?.kind !== "held" || (by && by !== this.page.session.by)) return;
+    if (this.page.sample?.id === id) this.open(this.page.list.index);
+    else this.#mark(id, null);
+  }
+
   #mark(id, why) {
     const before = this.kept.get(id);
     this.settled.add(id);

@@ -14,6 +14,7 @@ const PATHS = {
   shrink: "M8 1.5v4M8 10.5v4M1.5 8h4M10.5 8h4M6 3.7l2 2 2-2M6 12.3l2-2 2 2M3.7 6l2 2-2 2M12.3 6l-2 2 2 2",
   outlines: "M2.5 5.5h6v6h-6zM6 5.5V2.5h7.5v7H8.5",
   tint: "M8 2.2c2.4 2.9 4 4.9 4 7a4 4 0 01-8 0c0-2.1 1.6-4.1 4-7zM4.4 8.8h7.2",
+  trash: "M3 4.5h10M6.5 4.5v-2h3v2M4.5 4.5l.6 9h5.8l.6-9M6.8 7v4M9.2 7v4",
   eye: "M1.5 8S4 3.8 8 3.8 14.5 8 14.5 8 12 12.2 8 12.2 1.5 8 1.5 8zM8 6.2a1.8 1.8 0 100 3.6 1.8 1.8 0 000-3.6z",
   theme: "M8 2a6 6 0 100 12A6 6 0 008 2zM8 2v12M8 5.5h4.8M8 8h6M8 10.5h4.8",
   previous: "M10 3L5 8l5 5",
@@ -86,4 +87,5 @@ export const STATES = {
   skipped: { icon: "skip", word: "skipped" },
   flagged: { icon: "flag", word: "flagged" },
   broken: { icon: "warning", word: "broken" },
+  deleted: { icon: "trash", word: "deleted" },
 };

@@ -29,10 +29,12 @@ export class Masks {
     });
     this.ask = h("button", { class: "fm-button fm-quiet fm-small", "data-test": "ask" }, icon("ask"), "ask verifier");
     this.ask.addEventListener("click", () => this.onAsk(this.asked));
+    this.comment = h("p", { class: "fm-note fm-comment", "data-test": "comment-shown", hidden: true });
     this.source = h("span", { class: "fm-muted fm-small" });
     this.element = h(
       "section",
       { class: "fm-section", "aria-label": "Mask" },
+      this.comment,
       h("div", { class: "fm-row fm-head" },
         h("h3", { class: "fm-title" }, "Mask"), this.source, h("span", { class: "fm-spring" }), this.more, this.ask),
       this.cards,
@@ -43,6 +45,8 @@ export class Masks {
   show(sample) {
     if (sample?.id !== this.sample?.id) this.open = false;
     this.sample = sample;
+    this.comment.hidden = !sample?.comment;
+    say(this.comment, sample?.comment ? `Comment: ${sample.comment}` : "");
     const proposals = sample?.proposals ?? [];
     const last = this.open ? proposals.length : Math.max(FIRST, (sample?.chosen ?? -1) + 1);
     keyed(

@@ -112,7 +112,7 @@ export function wordsFor(sample) {
   if (sample.state === "new") {
     return { kind: "info", words: sample.busy ? "Looking for the object …" : "Waiting for the worker …" };
   }
-  if (!sample.mask) {
+  if (!sample.mask && !sample.drawn?.length) {
     const words = `No mask was confirmed as ${sample.concept}. `
       + `Click the ${sample.concept}, or ${pressTo("reject", "reject")}.`;
     return { kind: "warn", words };
@@ -123,6 +123,6 @@ export function wordsFor(sample) {
 
 function decided(sample) {
   const who = sample.decided_how === "policy" ? " by the policy" : ` by ${sample.decided_by ?? "you"}`;
-  const kind = { accepted: "done", rejected: "no", flagged: "warn", skipped: "later" }[sample.state];
+  const kind = { accepted: "done", rejected: "no", flagged: "warn", skipped: "later", deleted: "no" }[sample.state];
   return { kind, words: `This image is ${STATES[sample.state].word}${who}. Decide again to change that.` };
 }

@@ -23,8 +23,9 @@ export function summary(row, limits) {
 
 export class Queue {
   /** Tells of `onOpen(index)`, `onFilter(filter)`, `onReopen(id)`, `onAdd()` and `onMore()`. */
-  constructor({ onOpen, onFilter, onReopen, onAdd, onMore }) {
-    Object.assign(this, { onOpen, onFilter, onReopen, onMore });
+  constructor({ onOpen, onFilter, onReopen, onAdd, onMore, onTicked }) {
+    Object.assign(this, { onOpen, onFilter, onReopen, onMore, onTicked });
+    this.ticked = new Map(); // id → row
     this.rows = [];
     this.total = 0;
     this.index = -1;
@@ -86,15 +87,24 @@ export class Queue {
   #list() {
     this.space = h("div", { class: "fm-rows-space" });
     this.nothing = h("p", { class: "fm-note fm-queue-nothing", hidden: true });
-    const list = h("div", { class: "fm-rows", role: "listbox", "aria-label": "Samples" }, this.space);
+    const list = h("div", {
+      class: "fm-rows", role: "listbox", "aria-label": "Samples", "aria-multiselectable": true,
+      title: "Ctrl or shift and a click tick several, to change or delete them together",
+    }, this.space);
     list.addEventListener("scroll", () => this.#draw(), { passive: true });
     return list;
   }
 
   #foot(onAdd) {
+    this.ticksWord = h("span", {});
+    this.ticks = h("button", {
+      class: "fm-button fm-main fm-small", hidden: true, "data-test": "ticked",
+      onclick: () => this.onTicked([...this.ticked.values()]),
+    }, this.ticksWord);
     return h(
       "div",
       { class: "fm-queue-foot" },
+      this.ticks,
       h("div", { class: "fm-row" },
         h("h3", { class: "fm-title" }, "Last ten"),
         h("button", { class: "fm-button fm-quiet fm-small", onclick: onAdd, "data-test": "add" },
@@ -125,7 +135,8 @@ export class Queue {
   }
 
   #showProgress(counts, concept) {
-    const all = Object.values(counts).reduce((sum, n) => sum + n, 0);
+    const { deleted = 0, ...others } = counts;
+    const all = Object.values(others).reduce((sum, n) => sum + n, 0);
     const decided = PARTS.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
     const told = [];
     for (const [at, state] of PARTS.entries()) {
@@ -162,6 +173,7 @@ export class Queue {
   }
 
   #draw() {
+    this.#showTicked();
     const first = Math.max(0, Math.floor(this.list.scrollTop / ROW) - SPARE);
     const count = Math.ceil(this.list.clientHeight / ROW) + 2 * SPARE;
     const visible = this.rows.slice(first, first + count).map((row, i) => ({ row, at: first + i }));
@@ -181,11 +193,33 @@ export class Queue {
       h("span", { class: "fm-item-text" }, h("span", { class: "fm-name" }), h("span", { class: "fm-sub" })),
       icon("todo"),
     );
-    element.addEventListener("click", () => this.onOpen(Number(element.dataset.at)));
+    element.addEventListener("click", (event) => this.#press(event, Number(element.dataset.at)));
     return element;
   }
 
+  /** A click opens; with ctrl it ticks one more, with shift all from the last one to here. */
+  #press(event, at) {
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      this.onOpen(at);
+      return;
+    }
+    const from = event.shiftKey ? (this.tickedAt ?? this.index) : at;
+    const some = this.rows.slice(Math.min(from, at), Math.max(from, at) + 1);
+    const off = !event.shiftKey && this.ticked.has(some[0].id);
+    for (const row of some) off ? this.ticked.delete(row.id) : this.ticked.set(row.id, row);
+    this.tickedAt = at;
+    this.#draw();
+  }
+
+  #showTicked() {
+    const known = new Set(this.rows.map(({ id }) => id));
+    for (const id of this.ticked.keys()) if (!known.has(id)) this.ticked.delete(id);
+    this.ticks.hidden = this.ticked.size === 0;
+    say(this.ticksWord, `${this.ticked.size} ticked: change, delete`);
+  }
+
   #fill(element, row, at) {
+    attr(element, "data-ticked", this.ticked.has(row.id) || null);
     const [thumb, text, sign] = element.children;
     element.dataset.at = at;
     element.dataset.state = row.state;

@@ -13,6 +13,7 @@ const REFUSED = {
 
 let asking = null;
 let worksAs = null; // under whose name this page began
+let hadAccount = false; // whether it began with an account
 
 backFromHub(); // before any tab reads the address
 
@@ -32,6 +33,7 @@ export function signedIn() {
 /** Fills the corner of the top bar: who works here, and the way out. */
 export function account(place, { by, role, signed_in: canLeave }) {
   workAs(by);
+  hadAccount = canLeave;
   if (!canLeave) {
     say(place, by);
     place.title = "Your decisions are recorded under this name.";
@@ -79,9 +81,11 @@ async function ask() {
       showPicturesAgain();
       resolve();
     };
-    const words = worksAs
+    const words = hadAccount
       ? "Your session has ended. Nothing is lost: sign in, and what you did last is sent again."
-      : "Your decisions are recorded under your name.";
+      : worksAs
+        ? "This store has accounts from now on. Sign in with yours; what is saved is there."
+        : "Your decisions are recorded under your name.";
     dialog.append(
       h("h2", { id: "fm-signin-title" }, "Sign in to ForgetMe"),
       h("p", { class: "fm-note" }, words),
@@ -90,14 +94,14 @@ async function ask() {
     );
     dialog.addEventListener("cancel", (event) => event.preventDefault()); // there is no way around
     lay(dialog);
-    dialog.querySelector(worksAs ? "[name=password]" : "[name=name]").focus();
+    dialog.querySelector(hadAccount ? "[name=password]" : "[name=name]").focus();
   });
 }
 
 function form(done) {
   const name = h("input", {
     type: "text", name: "name", required: true, maxlength: 64, autocomplete: "username",
-    autocapitalize: "none", spellcheck: "false", value: worksAs ?? "", "data-test": "sign-in-name",
+    autocapitalize: "none", spellcheck: "false", value: hadAccount ? worksAs : "", "data-test": "sign-in-name",
   });
   const password = h("input", {
     type: "password", name: "password", required: true, maxlength: 1000,

@@ -15,6 +15,11 @@ export function mount() {
     const id = event.target.closest("#fm-tabs [role='tab']")?.dataset.tabId;
     if (id) remember(id);
   });
+  window.addEventListener("popstate", () => openTab(current()));
+}
+
+function current() {
+  return new URLSearchParams(location.search).get("tab") ?? FIRST;
 }
 
 /** Gradio draws its tabs some time after the frame. */
@@ -35,5 +40,5 @@ function remember(tab) {
   const url = new URL(location.href);
   if (tab === FIRST) url.searchParams.delete("tab");
   else url.searchParams.set("tab", tab);
-  history.replaceState(null, "", url);
+  if (tab !== current()) history.pushState(null, "", url);
 }

@@ -32,8 +32,9 @@ export class Toolbar {
       class: "fm-button fm-quiet fm-small fm-wide", title: "Back to the proposed mask", "data-test": "clear",
       onclick: () => this.step("clear_mask"),
     }, "reset");
-    this.concept = h("span", {
-      class: "fm-concept", title: "What is to be forgotten in this image", "data-test": "sample-concept",
+    this.concept = h("button", {
+      class: "fm-concept", "data-test": "sample-concept", onclick: () => page.acts.about(),
+      title: "What is to be forgotten in this image; click to change it, or to delete the sample",
     });
     this.name = h("span", { class: "fm-name fm-muted", "data-test": "name" });
     this.queue = h("button", {
@@ -46,7 +47,7 @@ export class Toolbar {
       this.queue,
       h("div", { class: "fm-group fm-tools", role: "radiogroup", "aria-label": "Tool" }, Object.values(this.tools)),
       h("div", { class: "fm-group" }, this.whole),
-      h("div", { class: "fm-group" }, this.undo, this.redo, this.clear),
+      h("div", { class: "fm-group fm-history" }, this.undo, this.redo, this.clear),
       h("span", { class: "fm-spring" }),
       this.name,
       this.concept,

@@ -6,7 +6,7 @@ const PAGE = 200; // rows a request
 const NEAR = 3;
 const PREPARING = 24;
 
-export const STATE_OF = { accept: "accepted", reject: "rejected", skip: "skipped", flag: "flagged" };
+export const STATE_OF = { accept: "accepted", reject: "rejected", skip: "skipped", flag: "flagged", delete: "deleted" };
 const DECIDED = Object.values(STATE_OF);
 const PENDING = ["new", "prepared", "waiting"];
 
@@ -141,6 +141,7 @@ export class Worklist {
   }
 
   all() {
-    return Object.values(this.counts).reduce((sum, count) => sum + count, 0);
+    const { deleted = 0, ...others } = this.counts;
+    return Object.values(others).reduce((sum, count) => sum + count, 0);
   }
 }
