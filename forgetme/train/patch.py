@@ -97,9 +97,8 @@ def _record(path: Path) -> dict[str, Any]:
                 f"{path} is not the record of a patch: its {key} must be a name of letters, "
                 f"digits, - and _, got {str(record[key])[:80]!r}"
             )
-    if not isinstance(record["base"], str | None) or not isinstance(
-        record.get("base_notes", {}), dict
-    ):
+    dicts = all(isinstance(record.get(key, {}), dict) for key in ("base_notes", _SUMS))
+    if not isinstance(record["base"], str | None) or not dicts:
         raise ForgetmeError(f"{path} is not the record of a patch: its base is of another kind")
     return record
 
