@@ -30,7 +30,8 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.spl
 # Inside `stages/`: parts that stages are built from, and what chooses among the stages. A stage
 # imports the parts and never another stage.
 PARTS_OF_STAGES = {
-    "sam", "checkpoint", "answers", "embeddings", "edges", "vocabulary",
+    "sam", "lite_sam", "proposals", "corrections", "checkpoint", "answers", "embeddings", "edges",
+    "vocabulary",
     "chat", "replies", "bounded", "addresses", "secret",
 }  # fmt: skip
 CHOOSERS = {"models", "weights", "doctor", "clipaway"}

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forgetme.curate import clicks
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.record import masks, strokes
 from forgetme.record.decoded import Decoded
+from forgetme.stages import corrections
 from forgetme.store import SampleRow, Store
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class MaskActs:
             under = [one.mask for one in alone if one.mask[y, x]]
             parts = sorted(under, key=lambda one: one.sum() >= known.sum())  # smaller ones first
             answers += parts if labels[-1] else [~one for one in parts]
-        return clicks.mended(known, answers, xy, labels)
+        return corrections.mended(known, answers, xy, labels)
 
     def _canvas(self, row: SampleRow, adds: bool) -> np.ndarray:
         """The mask to draw on; an empty one where there is none yet."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -19,9 +18,9 @@ from segment_anything.modeling import (
     Sam,
     TwoWayTransformer,
 )
-from torch import nn
 
 from forgetme.stages.checkpoint import UNREADABLE, check_shapes, existing, read_config, unusable
+from forgetme.stages.lite_sam import BACKBONE, build_lite
 
 SamKind = Literal["vit_b", "vit_l", "vit_h"]
 
@@ -73,53 +72,6 @@ def read_own(path: str | os.PathLike[str]) -> tuple[Sam, dict[str, Any]]:
     return sam, config
 
 
-class ConvStem(nn.Module):
-    """Cuts a picture into tokens by convolutions instead of one linear map of each patch.
-
-    A small transformer learns from far fewer pictures so. The features at a quarter of the size
-    are folded into the tokens, since the decoder draws its masks at that size.
-
-    **Source**: Xiao et al. 2021, "Early Convolutions Help Transformers See Better".
-    """
-
-    def __init__(self, channels: Sequence[int], embed_dim: int) -> None:
-        """Args: channels at 1/2, 1/4 and 1/8 of the size; dimension of a token at 1/16."""
-        super().__init__()
-        half, quarter, eighth = channels
-        self.fine = nn.Sequential(_conv(3, half, 2), _conv(half, quarter, 2), _Residual(quarter))
-        self.fold = nn.Sequential(
-            nn.Conv2d(quarter, embed_dim // 16, 1),
-            nn.PixelUnshuffle(4),
-            nn.Conv2d(embed_dim, embed_dim, 1),
-        )
-        self.coarse = nn.Sequential(
-            _conv(quarter, eighth, 2),
-            _Residual(eighth),
-            _conv(eighth, embed_dim, 2),
-            _Residual(embed_dim),
-            _Residual(embed_dim),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalized pixels to (B, S/16, S/16, embed_dim) tokens."""
-        fine = self.fine(x)
-        return (self.coarse(fine) + self.fold(fine)).permute(0, 2, 3, 1)
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(_conv(channels, channels), _conv(channels, channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
 def build_sam(config: dict[str, Any]) -> Sam:
     """Builds a `segment_anything` Sam of any size with fresh weights, in eval mode.
 
@@ -127,14 +79,16 @@ def build_sam(config: dict[str, Any]) -> Sam:
         config: `image_size`, `patch_size` (pixels), `embed_dim`, `depth`, `num_heads`,
             `global_attn_indexes`, `window_size` (patches; 0 = global attention everywhere),
             `prompt_embed_dim`, `decoder_depth`, `decoder_heads`, `decoder_mlp_dim`,
-            `iou_head_hidden_dim`, `mask_in_chans`; optional `use_rel_pos` (default True) and
-            `stem` (the channels of a `ConvStem`, for patches of 16; absent = Sam's own).
+            `iou_head_hidden_dim`, `mask_in_chans`; optional `use_rel_pos` (default True).
+            With a `backbone` instead: what `lite_sam.build_lite` takes.
 
     Returns:
         The model; its masks are at a quarter of `image_size` (patch 16: 256 px gives 64x64).
 
     Source: `segment_anything.build_sam._build_sam`, whose constants are arguments here.
     """
+    if config.get("backbone") == BACKBONE:
+        return build_lite(config)
     image_size, patch_size = config["image_size"], config["patch_size"]
     prompt_dim = config["prompt_embed_dim"]
     sam = Sam(
@@ -173,8 +127,6 @@ def build_sam(config: dict[str, Any]) -> Sam:
         pixel_mean=[123.675, 116.28, 103.53],
         pixel_std=[58.395, 57.12, 57.375],
     )
-    if "stem" in config:
-        sam.image_encoder.patch_embed = ConvStem(config["stem"], config["embed_dim"])
     return sam.eval()
 
 

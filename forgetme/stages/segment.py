@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import OrderedDict
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from threading import Lock
 from weakref import WeakKeyDictionary
 
@@ -14,18 +14,18 @@ import torch
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
 from segment_anything.utils.amg import (
-    batched_mask_to_box,
     build_point_grid,
     calculate_stability_score,
     remove_small_regions,
 )
-from torchvision.ops import nms
 
 from forgetme.record.images import array_sha
 from forgetme.record.masks import box_xywh, check_mask
 from forgetme.record.sample import Proposal
+from forgetme.stages.corrections import corrected
 from forgetme.stages.edges import Guide
 from forgetme.stages.embeddings import EmbeddingFolder
+from forgetme.stages.proposals import ProposalSettings, distinct, enlarge, merged, plausible
 from forgetme.stages.sam import (
     SamKind,
     build_sam,
@@ -44,28 +44,6 @@ __all__ = [
     "load_tiny_sam",
     "mask_logits",
 ]
-
-
-@dataclass(frozen=True)
-class ProposalSettings:
-    """How a grid of clicks becomes a list of masks; names as in SamAutomaticMaskGenerator."""
-
-    points_per_side: int = 16
-    points_per_batch: int = 64  # clicks decoded at once; on a CPU more is slower
-    pred_iou_thresh: float = 0.86
-    stability_score_thresh: float = 0.92
-    stability_score_offset: float = 1.0  # logits between the high and the low cut, halved
-    box_nms_thresh: float = 0.7  # of two boxes that overlap more, the better mask stays
-    mask_nms_thresh: float = 0.9  # and so of two masks
-    merge_thresh: float = 1.0  # a kept mask is averaged with those that overlap it more; 1 = none
-    second_look: bool = False  # decode each kept mask once more as a prompt, and average
-    snap_radius: int = 0  # pixels of the frame; borders follow the image's edges so near; 0 = none
-    snap_smooth: float = 1e-4  # variance of colours (0..1) below which a place has no edge
-    min_mask_region_area: int = 100  # smaller holes and specks go; pixels of the model's frame
-    min_area: float = 0.002  # parts of the image that a mask may cover
-    max_area: float = 0.8
-    min_side: int = 16  # pixels of the box's longer side; below 256 px a sixteenth of the image
-    max_proposals: int = 48
 
 
 class Segmenter:
@@ -131,17 +109,16 @@ class Segmenter:
         """
         predictor = self._predictor(image)
         low, iou, stability = self._decode_grid(predictor)  # (N, h, w), (N,), (N,)
-        keep = _distinct(low > self.sam.mask_threshold, iou, self.settings)
+        keep = distinct(low > self.sam.mask_threshold, iou, self.settings)
         keep = keep[: self.settings.max_proposals]
         iou, stability = iou[keep].tolist(), stability[keep].tolist()
-        low = _merged(low, keep, self.sam.mask_threshold, self.settings.merge_thresh)
-        if self.settings.second_look and len(low):
-            low = (low + self._look_again(predictor, low)) / 2
-        proposals = []
-        for i, mask in enumerate(self._enlarge(predictor, self._clean(low), image)):
-            if _plausible(torch.from_numpy(mask)[None], image.shape[:2], self.settings)[0]:
-                proposals.append(self._proposal(mask, iou[i], stability[i]))
-        return proposals
+        low = merged(low, keep, self.sam.mask_threshold, self.settings.merge_thresh)
+        fine = self._refine(predictor, self._clean(low), image)
+        good = plausible(fine > 0, image.shape[:2], self.settings).nonzero()[:, 0].tolist()
+        masks = enlarge(fine[good], image.shape[:2])
+        return [
+            self._proposal(mask, iou[i], stability[i]) for i, mask in zip(good, masks, strict=True)
+        ]
 
     def click(
         self,
@@ -154,9 +131,14 @@ class Segmenter:
     ) -> list[Proposal]:
         """Predicts the mask that clicks, a box or a previous mask point at.
 
+        With a previous mask the clicks are corrections: the mask changes around those that it
+        contradicts and nowhere else (see `corrections.mended`); every click is then satisfied
+        (those on the object inside, the others outside); and at most half of the mask goes.
+
         Args:
             image: (H, W, 3) uint8 RGB; its embedding is computed once.
-            points_xy: (N, 2) pixels; N may be 0 when there is a box or a mask.
+            points_xy: (N, 2) pixels, all clicks so far, the newest last; N may be 0 when there is
+                a box or a mask.
             labels: (N,), 1 on the object and 0 off it.
             mask: (H, W) bool to refine, from any source; one with no True counts as none.
             box_xywh: a box around the object.
@@ -188,7 +170,11 @@ class Segmenter:
         )
         low, iou = low[0], iou[0]
         stability = self._stability(low).nan_to_num().tolist()
-        masks = self._enlarge(predictor, self._clean(low), image)
+        fine = self._refine(predictor, self._clean(low), image)
+        if mask is not None and len(points):
+            masks = corrected(fine, mask, points, labels)[None]
+        else:
+            masks = enlarge(fine, image.shape[:2])
         order = iou.argsort(descending=True).tolist()
         return [
             self._proposal(masks[i], iou[i].item(), stability[i]) for i in order if masks[i].any()
@@ -305,22 +291,10 @@ class Segmenter:
             low, iou = low[good], iou[good]
             stability = self._stability(low)
             good = stability >= settings.stability_score_thresh  # an empty mask's NaN fails too
-            good &= _plausible(low > self.sam.mask_threshold, size, settings)
+            good &= plausible(low > self.sam.mask_threshold, size, settings)
             kept.append((low[good], iou[good], stability[good]))
         low, iou, stability = (torch.cat(part) for part in zip(*kept, strict=True))
         return low, iou, stability
-
-    def _look_again(self, predictor: SamPredictor, low: torch.Tensor) -> torch.Tensor:
-        """Logits (N, h, w) of masks that are prompts themselves, given as such logits."""
-        side = self._frame()[1]
-        masks = torch.nn.functional.pad(
-            low[:, None], (0, side - low.shape[2], 0, side - low.shape[1])
-        )
-        batches = masks.split(self.settings.points_per_batch)
-        return torch.cat([
-            self._decode(predictor, None, None, None, some, multimask=False)[0][:, 0]
-            for some in batches
-        ])  # fmt: skip
 
     def _stability(self, low: torch.Tensor) -> torch.Tensor:
         """Stability scores (N,) of logits (N, h, w); NaN where a mask is empty at the low cut."""
@@ -345,23 +319,23 @@ class Segmenter:
         return torch.where(turned, 2 * threshold - low, low)
 
     @torch.no_grad()
-    def _enlarge(self, predictor: SamPredictor, low: torch.Tensor, image: np.ndarray) -> np.ndarray:
-        """Masks (N, H, W) bool of the image's size from logits (N, h, w) without padding."""
+    def _refine(
+        self, predictor: SamPredictor, low: torch.Tensor, image: np.ndarray
+    ) -> torch.Tensor:
+        """Logits (N, h, w) without padding as masks (N, H, W) in the model's frame, 0 = border.
+
+        The frame holds the whole image, at most as large as the model's input.
+        """
         frame, side = self._frame()
-        height, width = predictor.original_size
-        masks = np.empty((len(low), height, width), bool)
         pad = (0, side - low.shape[2], 0, side - low.shape[1])
         # the padding repeats the border, so that it cannot leak in when logits are interpolated
         low = torch.nn.functional.pad(low[:, None], pad, mode="replicate") - self.sam.mask_threshold
-        guide = self._guide(predictor, image) if self.settings.snap_radius and len(low) else None
-        batch = max(1, 2**24 // max(height * width, frame * frame))
-        for start in range(0, len(low), batch):
-            some = low[start : start + batch]
-            if guide is not None:
-                some = self._snap(some, guide, predictor.input_size)
-            logits = self.sam.postprocess_masks(some, predictor.input_size, predictor.original_size)
-            masks[start : start + batch] = (logits[:, 0] > 0).cpu().numpy()
-        return masks
+        fine = torch.nn.functional.interpolate(low, (frame, frame), mode="bilinear")
+        height, width = predictor.input_size
+        fine = fine[:, 0, :height, :width]
+        if self.settings.snap_radius and len(fine):
+            fine = self._guide(predictor, image).snap(torch.sigmoid(fine) - 0.5)
+        return fine
 
     def _guide(self, predictor: SamPredictor, image: np.ndarray) -> Guide:
         """The image in the model's frame, for masks to be snapped to; kept with its embedding."""
@@ -371,75 +345,6 @@ class Segmenter:
             guide = Guide(small / 255, self.settings.snap_radius, self.settings.snap_smooth)
             self._guides[predictor] = guide
         return guide
-
-    def _snap(self, low: torch.Tensor, guide: Guide, size: tuple[int, int]) -> torch.Tensor:
-        """Padded logits (N, 1, side, side) to snapped ones (N, 1, frame, frame), 0 = the border."""
-        frame = self._frame()[0]
-        logits = torch.nn.functional.interpolate(low, (frame, frame), mode="bilinear")
-        height, width = size
-        snapped = guide.snap(torch.sigmoid(logits[:, 0, :height, :width]) - 0.5)
-        pad = (0, frame - width, 0, frame - height)
-        return torch.nn.functional.pad(snapped[:, None], pad, mode="replicate")
-
-
-def _plausible(
-    masks: torch.Tensor, image_hw: tuple[int, int], settings: ProposalSettings
-) -> torch.Tensor:
-    """Tells which masks can be an object by size and by the borders they cover.
-
-    A border counts as touched when the mask covers more than a tenth of it; a mask that touches
-    three looks like background.
-
-    Args:
-        masks: (N, h, w) bool, at any scale of the image.
-        image_hw: the image's size in pixels.
-        settings: the limits.
-
-    Returns:
-        (N,) bool.
-    """
-    area = masks.flatten(1).float().mean(1)
-    boxes = batched_mask_to_box(masks)  # (N, 4) xyxy, last pixel included
-    longest = max(image_hw)
-    side = (boxes[:, 2:] - boxes[:, :2] + 1).amax(1) * (longest / max(masks.shape[1:]))
-    edges = (masks[:, 0], masks[:, -1], masks[:, :, 0], masks[:, :, -1])
-    touched = sum((edge.float().mean(1) > 0.1).int() for edge in edges)
-    return (
-        (area >= settings.min_area)
-        & (area <= settings.max_area)
-        & (side >= min(settings.min_side, longest / 16))
-        & (touched < 3)
-    )
-
-
-def _distinct(masks: torch.Tensor, iou: torch.Tensor, settings: ProposalSettings) -> torch.Tensor:
-    """Indices of the masks (N, h, w) that stay when near-duplicates go, best `iou` first."""
-    order = nms(batched_mask_to_box(masks).float(), iou, settings.box_nms_thresh)
-    flat = masks[order].flatten(1).float()
-    shared = flat @ flat.T
-    area = flat.sum(1)
-    overlap = (shared / (area[:, None] + area - shared)).cpu().numpy()
-    kept: list[int] = []
-    for i in range(len(order)):
-        if not kept or overlap[i, kept].max() <= settings.mask_nms_thresh:
-            kept.append(i)
-    return order[kept]
-
-
-def _merged(
-    low: torch.Tensor, keep: torch.Tensor, threshold: float, overlap: float
-) -> torch.Tensor:
-    """Averages the logits (N, h, w) of each kept mask with those of its near-duplicates.
-
-    Clicks on different parts of one object err at different places; their mean errs less.
-    """
-    flat = (low > threshold).flatten(1).float()
-    shared = flat[keep] @ flat.T  # (K, N)
-    area = flat.sum(1)
-    alike = (shared / (area[keep][:, None] + area - shared) > overlap).float()
-    alike[torch.arange(len(keep)), keep] = 1
-    mean = alike @ low.flatten(1) / alike.sum(1, keepdim=True)
-    return mean.view(len(keep), *low.shape[1:])
 
 
 def load_sam(kind: SamKind, checkpoint: str | os.PathLike[str], device: str = "cpu") -> Segmenter:

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +125,68 @@ def read_photos(folder: Path, *, kind: str | None = None) -> list[Photo]:
             mask = np.asarray(Image.open(folder / row["mask_path"]).convert("L")) >= 128
             photos.append(Photo(image, mask, row["category"], row["path"]))
     return photos
+
+
+@dataclass(frozen=True)
+class PhotoBank:
+    """Photos with their labelled objects; row i of every array is one photo.
+
+    Attributes:
+        images: (N, S, S, 3) uint8, the photo at the top left, longest side S.
+        ids: (N, S, S) uint8, 0 = not labelled, k = object k; small objects lie on large ones.
+        sizes: (N, 2) height and width of the photo.
+    """
+
+    images: np.ndarray
+    ids: np.ndarray
+    sizes: np.ndarray
+
+    def photo(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) and ids (H, W) of one photo."""
+        height, width = self.sizes[row]
+        return self.images[row, :height, :width], self.ids[row, :height, :width]
+
+
+def photo_bank(folder: Path, sources: Sequence[Path], *, size: int = 320) -> PhotoBank:
+    """Reads photos and all masks of each once, and maps them from disk afterwards.
+
+    Args:
+        folder: where the arrays live; a finished bank there is opened.
+        sources: folders with an `index.csv` (path, mask_path).
+        size: longest side in pixels.
+    """
+    done = folder / "sizes.npy"
+    if not done.exists():
+        masks = defaultdict(list)
+        for source in sources:
+            with (source / "index.csv").open(newline="") as file:
+                for row in csv.DictReader(file):
+                    masks[source / row["path"]].append(source / row["mask_path"])
+        folder.mkdir(parents=True, exist_ok=True)
+        images, ids = (
+            np.lib.format.open_memmap(
+                folder / f"{name}.npy", "w+", np.uint8, (len(masks), size, size, *rest)
+            )
+            for name, rest in (("images", (3,)), ("ids", ()))
+        )
+        sizes = np.zeros((len(masks), 2), np.int32)
+        for i, (path, each) in enumerate(masks.items()):
+            image = Image.open(path).convert("RGB")
+            scale = size / max(image.size)
+            width, height = sizes[i, ::-1] = [max(1, round(n * scale)) for n in image.size]
+            how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+            images[i, :height, :width] = image.resize((width, height), how)
+            objects = [
+                np.asarray(Image.open(m).convert("L").resize((width, height), how)) >= 128
+                for m in each
+            ]
+            for k, mask in enumerate(sorted(objects, key=np.sum, reverse=True), 1):
+                ids[i, :height, :width][mask] = k
+        images.flush()
+        ids.flush()
+        np.save(done, sizes)
+    images, ids = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("images", "ids"))
+    return PhotoBank(images, ids, np.load(done))
 
 
 def read_cifar(archive: Path, split: str = "train") -> tuple[np.ndarray, list[str]]:

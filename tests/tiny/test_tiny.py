@@ -92,17 +92,19 @@ def test_trained_segmenter_opens_as_a_sam(work, tmp_path):
     assert answer[0].mask.shape == (256, 256)
 
 
-def test_batched_decoder_equals_segment_anythings_own(work):
+def test_prompts_on_several_images_are_decoded_as_on_each_alone():
     from forgetme.stages.sam import build_sam
     from forgetme.tiny import segmenter
 
     torch.manual_seed(0)
     sam = build_sam(segmenter.CONFIG)
-    embeddings = torch.randn(2, 128, 16, 16)
     points = torch.rand(4, 1, 2) * 256
     with torch.no_grad():
+        embeddings = sam.image_encoder(torch.rand(2, 3, 256, 256))
         sparse, dense = sam.prompt_encoder((points, torch.ones(4, 1)), None, None)
-        masks, iou = segmenter.predict(sam, embeddings, sparse, dense)
+        masks, iou = sam.mask_decoder.predict_masks(
+            embeddings, sam.prompt_encoder.get_dense_pe(), sparse, dense
+        )
         for i in range(2):
             part = slice(2 * i, 2 * i + 2)
             own, own_iou = sam.mask_decoder(

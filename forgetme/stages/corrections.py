@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
+
+from forgetme.stages.proposals import enlarge
 
 MOST = 0.5  # of a mask; a click that takes away more did not mend it
 REACH = 1.5  # of the depth of a click in what it changes: how far the change may go
@@ -50,6 +53,49 @@ def mended(
         if change.any() and (adds or change.sum() <= MOST * before.sum()):
             return before ^ change
     return before ^ _part_at(allowed & _disc(before.shape, x, y, SPOT * depth), x, y)
+
+
+def corrected(
+    fine: torch.Tensor, before: np.ndarray, points: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """The mask `before`, mended at the clicks by the answer `fine`.
+
+    What changes is settled in the model's frame, which costs the same for an image of any size;
+    everywhere else each pixel stays as it was.
+
+    Args:
+        fine: (1, h, w) the answer in the model's frame, the parts above 0.
+        before: (H, W) bool.
+        points: (N, 2) pixels of the image, the newest last.
+        labels: (N,), 1 on the object and 0 off it.
+
+    Returns:
+        (H, W) bool.
+    """
+    height, width = before.shape
+    answer = (fine[0] > 0).cpu().numpy()
+    frame = np.array(answer.shape[::-1])
+    small = known = cv2.resize(before.view(np.uint8), frame.tolist()) > 0
+    clicks = np.minimum(points * (frame / (width, height)), frame - 1)
+    for i in range(len(clicks)):  # only those that the mask contradicts change it
+        last = [*range(i), *range(i + 1, len(clicks)), i]
+        known = mended(known, [answer], clicks[last], labels[last])
+    if answer.shape == before.shape:
+        return known
+    mask, (whole,) = before.copy(), enlarge(fine, before.shape)
+    for adds in (True, False):
+        change = (known != small) & (known == adds)
+        if change.any():
+            wide = cv2.dilate(change.view(np.uint8), np.ones((3, 3), np.uint8))  # the border's
+            unheeded = (change & (answer != adds)).view(np.uint8)
+            wide, unheeded = (
+                cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+                for part in (wide, unheeded)
+            )
+            mask[wide & (whole == adds) | unheeded] = adds
+    x, y = points.astype(int).T
+    mask[y, x] = labels == 1
+    return mask
 
 
 def _depth(mask: np.ndarray, x: int, y: int) -> float:
