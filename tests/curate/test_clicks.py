@@ -14,7 +14,7 @@ from forgetme.record.strokes import Stroke
 from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.stages.corrections import mended
 from forgetme.tiny.bank import read_photos
-from forgetme.tiny.check import middle
+from forgetme.tiny.rows import middle
 
 CLICKS = 5
 SIDE = 256  # px of the photos, as the bundled models see them

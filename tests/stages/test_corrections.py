@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import DATA
 from disc_models import disc_segmenter, draw, one_thread
 
 from forgetme.record.masks import box_xywh
@@ -14,7 +15,6 @@ from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.stages.segment import load_tiny_sam
 
 ASSETS = Path(__file__).parents[2] / "assets" / "tiny"
-PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos"
 
 
 @pytest.mark.parametrize(("click", "label"), [((46, 22), 1), ((16, 22), 0)])
@@ -37,10 +37,11 @@ def test_the_segmenter_heeds_every_click_and_keeps_what_lies_far(click: tuple, l
 @pytest.mark.parametrize("source", ["drawn", pytest.param("photos", marks=pytest.mark.photos)])
 def test_simulated_clicks_converge(source: str) -> None:
     from forgetme.tiny.bank import read_photos
-    from forgetme.tiny.check import _shrink, clicked_ious
+    from forgetme.tiny.on_photos import _shrink
+    from forgetme.tiny.rows import clicked_ious
 
     if source == "photos":
-        some = read_photos(PHOTOS, kind="photo_mask")[::28]
+        some = read_photos(DATA / "photos", kind="photo_mask")[::28]
         pictures = [(p.image, p.mask) for p in map(_shrink, some)]
     else:
         scenes = [render_scene(700 + i, concept=CONCEPTS[i]) for i in range(6)]
