@@ -148,7 +148,9 @@ def _serve(options: argparse.Namespace) -> int:
         demo = on_space and not guarded
         if demo:  # whatever else lies there is shown to nobody
             log.warning(DEMO)
-            options.store = kept.enter_context(tempfile.TemporaryDirectory(prefix="forgetme-demo-"))
+            # the preparing process may write its last sample while the folder goes
+            place = tempfile.TemporaryDirectory(prefix="forgetme-demo-", ignore_cleanup_errors=True)
+            options.store = kept.enter_context(place)
             options.images, options.blobs = None, None
             store = kept.enter_context(Store(options.store))
         elif not guarded and not is_loopback(host):

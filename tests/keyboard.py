@@ -277,6 +277,12 @@ def tints(desk: Desk, press: Press) -> None:
     assert desk.now("page.stage.tint") is not on
 
 
+def outlines(desk: Desk, press: Press) -> None:
+    before = desk.now("page.stage.kept.all")
+    press()
+    assert desk.now("page.stage.kept.all") is not before
+
+
 def colours(desk: Desk, press: Press) -> None:
     before = desk.now("page.stage.layers.colour.name")
     press()
@@ -317,6 +323,7 @@ WITNESSES: dict[str, Callable[[Desk, Press], None]] = {
     "original": holds_original,
     "pan": pans,
     "zoom": zooms,
+    "outlines": outlines,
     "tint": tints,
     "colour": colours,
 }

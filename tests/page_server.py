@@ -154,6 +154,7 @@ class TruthModels:
 
     truth: Truth
     preset: str = "tiny"
+    named_verifier: str | None = None
 
     def __post_init__(self) -> None:
         self.segmenter = TruthSegmenter(self.truth)

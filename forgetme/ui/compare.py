@@ -171,8 +171,20 @@ def _add_back(routes: APIRouter) -> None:
             lines.remove(words)
             review.comment(sample_id, "\n".join(lines))
         if not any(line.startswith(SENT_BACK) for line in lines):
-            review.undo(sample_id)
+            _take_back(review, sample_id)
         return {"sample": shown(review, worker, sample_id), "saved": clock()}
+
+
+def _take_back(review: Review, sample_id: str) -> None:
+    """Undoes the flags that came from a comparison, one event for each reason."""
+    while True:
+        row = review.store.sample(sample_id)
+        if row.state != "flagged" or row.decided_by != review.by:
+            return
+        (flag,) = review.store.events(row.id, after=row.decided_event - 1, limit=1)
+        if not (flag.payload.get("reason") or "").startswith(SENT_BACK):
+            return
+        review.undo(sample_id)
 
 
 def _add_votes(routes: APIRouter) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from forgetme.curate.fills import is_better
 from forgetme.curate.review import Review
 from forgetme.curate.suggest import BACKDROPS
 from forgetme.curate.worker import Worker
@@ -79,8 +80,9 @@ def test_fill_adds_a_picked_try_with_its_scores_and_thresholds(review, ids):
     assert (len(row.tries), row.picked_try) == (1, 0)  # LaMa would paint the very same again
     other = replace(review.settings, fill=replace(review.settings.fill, dilate_px=9))
     row = replace(review, settings=other).fill(ids[0])
-    assert (len(row.tries), row.picked_try) == (2, 1)
-    assert row.tries[1]["scores"]["thresholds"] == {"low_d": 0.35, "low_s": 0.6}
+    assert len(row.tries) == 2
+    assert row.picked_try == int(is_better(row.tries[1], row.tries[0]))
+    assert row.tries[1]["scores"]["thresholds"] == asdict(review.settings.thresholds)
     assert row.tries[1]["scores"]["words"]
 
 
@@ -95,7 +97,7 @@ def test_refine_keeps_the_earlier_tries_and_records_the_prompt(review, ids):
     review.prepare(ids[0])
     row = review.refine(ids[0], FillSettings(prompt="sand", seed=3))
     assert [one["kind"] for one in row.tries] == ["filled", "refined"]
-    assert row.picked_try == 1
+    assert row.picked_try == int(is_better(row.tries[1], row.tries[0]))
     assert (row.tries[1]["settings"]["prompt"], row.tries[1]["settings"]["seed"]) == ("sand", 3)
 
 
@@ -115,6 +117,7 @@ def test_tries_come_back_with_their_mask_after_a_stroke_and_undo(review, ids):
 def test_refine_starts_from_the_picked_try(review, ids, truth):
     review.prepare(ids[0])
     row = review.refine(ids[0], FillSettings(prompt="sand", seed=1))
+    row = review.pick_try(ids[0], 1)
     background = review.store.get_image(row.tries[1]["image_sha"])
     review.refine(ids[0], FillSettings(prompt="sand", strength=0.5))
     assert np.array_equal(truth.truth.painted[1]["image"], background)
