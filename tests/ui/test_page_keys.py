@@ -257,8 +257,8 @@ def own(desk: Desk) -> Iterator[Desk]:
     yield desk
     with_mark = {"x-forgetme": "1"}
     desk.page.request.post(desk.server.url + "forgetme/api/keys/reset", data={}, headers=with_mark)
-    desk.page.reload()
-    ready(desk.page)
+    desk.page.reload()  # opens the same sample, which may have nothing to accept
+    desk.page.wait_for_function("document.querySelector('.fm')?.curate?.sample")
 
 
 def change(desk: Desk, place: str, key: str) -> None:
