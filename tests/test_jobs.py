@@ -65,7 +65,7 @@ def dies(store, job, *, folder):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def prepare(store, job, *, preset, page, ready):
+def prepare(store, job, *, preset, verifier, page, ready):
     job.step(0, None, "waits", subject=f"{ready:016x}")
     while not job.should_stop:
         job.pause(1)

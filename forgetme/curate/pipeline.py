@@ -29,7 +29,7 @@ from forgetme.errors import (
 from forgetme.record import masks
 from forgetme.record.concept import plain, single
 from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES, read_image_with_notes
-from forgetme.record.sample import Proposal, Ranked, Verdict
+from forgetme.record.sample import NOT_CHECKED, Proposal, Ranked, Verdict
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models
 from forgetme.store import SampleRow, Store
@@ -210,8 +210,12 @@ def is_unanswered(row: SampleRow, settings: Settings = DEFAULTS) -> bool:
     if row.state != "waiting" or row.chosen is not None:
         return False
     verdicts = [proposal["verdict"] for proposal in row.proposals]
-    said_yes = any(verdict is not None and verdict["yes"] for verdict in verdicts)
-    return None in verdicts[: settings.k_asked] and not said_yes
+    # a yes, and a word that the verifier does not know, end the asking
+    ended = any(
+        verdict is not None and (verdict["yes"] or verdict["reason"].startswith(NOT_CHECKED))
+        for verdict in verdicts
+    )
+    return None in verdicts[: settings.k_asked] and not ended
 
 
 def novelty_of(store: Store, row: SampleRow, image: np.ndarray, models: Models) -> float | None:
