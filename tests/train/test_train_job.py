@@ -237,9 +237,10 @@ def test_units_are_counted_by_hand() -> None:
     kept = replace(lora, options={"retain": 1.0}, keep=("dog", "boat", "car"), retain_pictures=8)
     drawn = 8 * 25 * 2  # guided steps
     assert units(kept, 0) == 10 * 7 * 8 + drawn  # and one pass of the frozen model
-    probes = (2 * 4 + 1 * 3) * 2 * 20 * 2  # four concepts at both ends, three on the way
+    # four concepts and the concept in other words at both ends, three concepts on the way
+    probes = (2 * 5 + 1 * 3) * 2 * 20 * 2
     assert units(replace(kept, probe_every=5), 2) == 10 * 7 * 8 + drawn + probes
-    assert units(kept, 2, first=4, last=10) == 6 * 7 * 8 + 4 * 2 * 20 * 2
+    assert units(kept, 2, first=4, last=10) == 6 * 7 * 8 + 5 * 2 * 20 * 2
     esd = RunSettings("esd", "cat", trains="kv", steps=1, probe_every=0)
     assert units(replace(esd, options={"draw_steps": 10}), 0) == 3 + 2 + 10 / 2 * 2
 

@@ -67,6 +67,9 @@ export function gone(one, concept) {
 
 /** Whether it looks filled: no smear, no seam: {ok, word, short, long}; ok is null where one was not checked. */
 export function looks(one) {
+  if (wasThere(one)) {
+    return { ok: true, word: "not filled", short: "nothing was filled in", long: "No hole was filled, so there is no smear and no seam of one." };
+  }
   const parts = [smear(one), seam(one)];
   const bad = parts.filter(({ ok }) => ok === false);
   const open = parts.filter(({ ok }) => ok === null);
