@@ -366,8 +366,8 @@ def test_a_comparison_started_here_is_a_job_and_shows_how_far_it_is(
     (job,) = jobs.list(server.store, kind="compare")
     assert job.arguments == {
         "name": "cat-2", "concept": "cat", "runs": ["cat-lora"], "limit": 4, "seed": 0,
-        "columns": ["own", "sd-inpaint", "lora-inpaint", "lora-img2img"], "sweep": False,
-        "preset": "tiny",
+        "columns": ["own", "lama", "sd-inpaint", "lora-inpaint", "lora-img2img"], "sweep": False,
+        "preset": "tiny", "verifier": None,
     }  # fmt: skip
     part(page, "making-cat-2").get_by_role("button").click()
     part(page, "making-cat-2").wait_for(state="detached")
