@@ -56,6 +56,7 @@ export class Tries {
     if (grown) this.strip.querySelector("[aria-checked]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     const count = tries.length === 1 ? "1 try; refine makes another" : `${tries.length} tries`;
     say(this.count, this.stays || count);
+    attr(this.count, "title", this.stays || null);
     this.sort.hidden = tries.length < 2;
     attr(this.element, "hidden", tries.length === 0);
     this.compare.refresh(sample);
