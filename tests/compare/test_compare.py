@@ -358,7 +358,7 @@ def test_the_csv_has_a_line_for_each_picture(report: Path, two: list) -> None:
 
 def test_the_page_needs_nothing_else(report: Path, two: list) -> None:
     page = (report / "report.html").read_text()
-    assert page.count("data:image/webp;base64,") == 2 * (3 + len(CAT.columns)) + 10
+    assert page.count("data:image/webp;base64,") == 2 * (3 + len(CAT.columns)) + 11
     for outside in ("http://", "https://", "<link", 'src="pictures', "onclick", "url("):
         assert outside not in page
     assert two[0].name in page

@@ -388,8 +388,8 @@ def test_app_serves_a_folder_and_keeps_a_broken_file_as_a_row(tmp_path: Path) ->
     command += ["--images", str(images), "--concept", "cat"]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: counts(port).get("broken") == 1, 180)
-        assert sum(counts(port).values()) == 2
+        wait_for(lambda: sum(counts(port).values()) == 2, 180)
+        assert counts(port)["broken"] == 1
     finally:
         running.terminate()
         assert running.wait(60) == 0

@@ -86,7 +86,7 @@ def test_empty_tab_says_what_to_do(browser, server: DataPage) -> None:  # noqa: 
 
 def test_run_shows_its_steps_curves_and_scores(page) -> None:
     says(page, "run-progress", "step 60 of 120")
-    says(page, "score-note", "cat: 100\u202f% → 0\u202f%; others: 88\u202f% → 88\u202f%")
+    says(page, "score-note", "cat: 100\u202f% → 0\u202f%; held: 88\u202f% → 88\u202f%")
     assert page.locator("circle.fm-chart-mark").count() == 3
     assert page.locator("rect.fm-chart-mark").count() == 3
     row = part(page, f"run-{RUN}").locator("xpath=ancestor::tr").inner_text()
