@@ -60,7 +60,7 @@ def here(monkeypatch: pytest.MonkeyPatch, truth) -> list[str]:
     """Lets `prepare_ahead` use models that know the truth; notes which images it embeds."""
     embedded: list[str] = []
     truth.truth.embed = lambda image: embedded.append(image.tobytes())
-    monkeypatch.setattr(prepare_ahead, "load_models", lambda preset, embeddings: truth.models)
+    monkeypatch.setattr(prepare_ahead, "load_models", lambda *_, **__: truth.models)
     return embedded
 
 
