@@ -8,15 +8,12 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from forgetme.errors import MissingModelError
-
-if TYPE_CHECKING:
-    import torch
 
 MOST_CONFIG_BYTES = 2**20
 MOST_SIZE = 65_536  # of a width, a vocabulary, a picture

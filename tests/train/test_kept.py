@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_models import save_diffusion
+from train_base import base, fresh, items
 
 from forgetme.errors import ForgetmeError
-from forgetme.train import RunSettings, check, items_of_folder, probe, train
+from forgetme.train import RunSettings, check, probe, train
 from forgetme.train.data import retained_of_folder
 from forgetme.train.errand import drawn as drawn_at
 from forgetme.train.form import KEEP as KNOWN
@@ -23,30 +22,10 @@ from forgetme.train.model import Base
 from forgetme.train.probe import PARAPHRASES, TEMPLATES, WORDS
 from forgetme.train.runs import of_the_same
 
+__all__ = ["base", "fresh", "items"]
+
 CAT = RunSettings("rl", "cat", steps=2, lr=1e-2, batch=2, probe_every=0, trains="kv")
 KEEP = {"keep": ("dog",), "retain_pictures": 2}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_diffusion(tmp_path_factory.mktemp("base") / "diffusion")
-
-
-@pytest.fixture
-def fresh(base: Path) -> Callable:
-    from diffusers import StableDiffusionPipeline
-
-    def open_it():
-        pipe = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    return open_it
-
-
-@pytest.fixture
-def items(drawn: Path) -> list:
-    return items_of_folder(drawn)
 
 
 @pytest.mark.parametrize("concept", ["cat", "Cat", "cats", "Persian cat", "<cat>", "kitten"])

@@ -11,42 +11,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_models import save_diffusion
+from train_base import base, fresh, items
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import read_mask
-from forgetme.train import METHODS, Probe, RunSettings, check, items_of_folder, train
+from forgetme.train import METHODS, Probe, RunSettings, check, train
 from forgetme.train.batches import make_latents
 from forgetme.train.model import Base, base_of
 from forgetme.train.quick import quick
+
+__all__ = ["base", "fresh", "items"]
 
 RL = METHODS["rl"]
 TOY = RunSettings(
     "toy", "cat", steps=3, lr=1e-2, batch=2, probe_every=0, save_every=1, trains="kv",
     keep=("dog",), retain_pictures=2,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_diffusion(tmp_path_factory.mktemp("base") / "diffusion")
-
-
-@pytest.fixture
-def fresh(folder: Path) -> Callable:
-    from diffusers import StableDiffusionPipeline
-
-    def open_it():
-        pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    return open_it
-
-
-@pytest.fixture
-def items(drawn: Path) -> list:
-    return items_of_folder(drawn)
 
 
 def difference(run: Path) -> dict[str, torch.Tensor]:

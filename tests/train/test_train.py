@@ -15,6 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from safetensors.torch import load_file
 from small_models import save_diffusion
+from train_base import base, fresh, items
 
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.train import (
@@ -35,31 +36,10 @@ from forgetme.train.model import Base
 from forgetme.train.params import choose
 from forgetme.train.quick import quick
 
+__all__ = ["base", "fresh", "items"]
+
 CAT = RunSettings("lora", "cat", steps=4, lr=1e-2, batch=2, rank=2, probe_every=0, save_every=2)
 KEEP = {"keep": ("dog",), "retain_pictures": 2}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_diffusion(tmp_path_factory.mktemp("base") / "diffusion")
-
-
-@pytest.fixture
-def fresh(base: Path) -> Callable:
-    """Opens the base model anew each time."""
-    from diffusers import StableDiffusionPipeline
-
-    def open_it():
-        pipe = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    return open_it
-
-
-@pytest.fixture
-def items(drawn: Path) -> list:
-    return items_of_folder(drawn)
 
 
 def weights_of(unet: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import save_diffusion
 from test_store_crash import ENVIRONMENT, TESTS, mount_command
+from train_base import base, items
 
 from forgetme.errors import ForgetmeError
 from forgetme.train import RunSettings, Wardrobe, check, items_of_folder, read_patch, train
@@ -28,12 +28,9 @@ from forgetme.train.checkpoint import NAME as CHECKPOINT
 from forgetme.train.checkpoint import steps as saved_steps
 from forgetme.train.patch import LORA_FILE, write_delta
 
+__all__ = ["base", "items"]
+
 CAT = RunSettings("lora", "cat", steps=4, lr=1e-2, batch=2, rank=2, probe_every=0, save_every=2)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_diffusion(tmp_path_factory.mktemp("base") / "diffusion")
 
 
 def opened(folder: Path):
@@ -45,11 +42,6 @@ def opened(folder: Path):
 @pytest.fixture
 def fresh(base: Path) -> Callable:
     return lambda: opened(base)
-
-
-@pytest.fixture
-def items(drawn: Path) -> list:
-    return items_of_folder(drawn)
 
 
 @pytest.fixture(scope="module")
