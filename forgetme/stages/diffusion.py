@@ -355,7 +355,8 @@ def _check_vocabulary(pipe: StableDiffusionPipeline) -> None:
             "the vocabulary is missing or of another model"
         )
     ends = [token for token in vocabulary if token.endswith("</w>") and token[:-4].isalpha()]
-    words = sorted(ends, key=len)[-20:]  # the longest: only the merges make them one token
+    # the longest: only the merges make them one token; a letter is one without them
+    words = sorted((token for token in ends if len(token) > 5), key=len)[-20:]
     if words and not any(tokenizer.tokenize(word[:-4]) == [word] for word in words):
         raise ValueError("its tokenizer splits every word into letters; its merges are missing")
 

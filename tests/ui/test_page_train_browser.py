@@ -189,12 +189,12 @@ def test_form_says_what_stands_in_the_way_and_starts_what_can_run(page, kept: St
     part(page, "train-problem").wait_for(state="hidden")
     part(page, "set-steps").fill("9")
     part(page, "keep-dog").click()
-    part(page, "keep-near").select_option("boat")
+    part(page, "keep-near").select_option("fish")
     assert part(page, "train-name").input_value() == "cat-lora"
     part(page, "train-start").click()
     says(page, "run", "cat-lora")
     settings = runs.run_of(kept, "cat-lora").asked.settings
-    assert (settings.steps, settings.retain_pictures, settings.keep[0]) == (9, 4, "boat")
+    assert (settings.steps, settings.retain_pictures, settings.keep[0]) == (9, 4, "fish")
     assert "dog" not in settings.keep
     until(lambda: part(page, "train-name").input_value() == "cat-lora-2")
 

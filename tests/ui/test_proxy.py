@@ -82,7 +82,11 @@ def test_people_sign_in_through_the_proxies_of_readme(upstream, house, tmp_path,
             assert browser.post(f"{API}sign-in", json=body).status_code == 200
             assert browser.get(f"{API}session").json()["by"] == "lea"
             evil = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
-            assert browser.post(f"{API}sign-out", json={}, headers=evil).status_code == 403
+            # On a connection of its own: after a refusal nginx may hang up on what comes next.
+            cookies, sent = dict(browser.cookies), MARK | evil
+            address = f"{home}{API}sign-out"
+            assert httpx.post(address, json={}, headers=sent, cookies=cookies).status_code == 403
+            assert browser.get(f"{API}session").json()["by"] == "lea"
             assert browser.post(f"{API}sign-out", json={}).status_code == 200
     finally:
         running.kill()
