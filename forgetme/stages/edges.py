@@ -26,11 +26,15 @@ class Guide:
         """
         self._image, self._radius = image[None], radius
         self._mean = self._box(self._image)  # (1, 3, H, W)
-        product = self._image[:, :, None] * self._image[:, None]  # (1, 3, 3, H, W)
+        # In float64: where all is grey, the covariance has rank 1, and in float32 its inverse is
+        # the difference of numbers that are equal.
+        exact = self._image.double()
+        product = exact[:, :, None] * exact[:, None]  # (1, 3, 3, H, W)
+        mean = self._box(exact)
         covariance = self._box(product.flatten(1, 2)).view_as(product)
-        covariance = covariance - self._mean[:, :, None] * self._mean[:, None]
+        covariance = covariance - mean[:, :, None] * mean[:, None]
         flat = smooth * torch.eye(3, device=image.device)[..., None, None]
-        self._inverse = _inverse(covariance + flat)
+        self._inverse = _inverse(covariance + flat).to(image.dtype)
 
     def snap(self, masks: torch.Tensor) -> torch.Tensor:
         """Filters masks (N, H, W), float of any range; returns the same shape."""

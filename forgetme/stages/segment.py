@@ -117,7 +117,9 @@ class Segmenter:
         good = plausible(fine > 0, image.shape[:2], self.settings).nonzero()[:, 0].tolist()
         masks = enlarge(fine[good], image.shape[:2])
         return [
-            self._proposal(mask, iou[i], stability[i]) for i, mask in zip(good, masks, strict=True)
+            self._proposal(mask, iou[i], stability[i])
+            for i, mask in zip(good, masks, strict=True)
+            if mask.any()  # a speck of the frame may be less than a pixel of a small image
         ]
 
     def click(

@@ -42,6 +42,17 @@ def test_it_is_the_papers_filter():
     assert np.allclose(ours, expected, atol=1e-9)
 
 
+def test_a_grey_image_is_filtered_as_exactly_as_a_coloured_one():
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (64, 64, 1)) / 255, 3, 2).astype(np.float32)
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:40, 20:40] = 1
+    guide = Guide(torch.from_numpy(grey).permute(2, 0, 1), radius=2, smooth=1e-5)
+    ours = guide.snap(torch.from_numpy(mask)[None])[0].numpy()
+    expected = by_hand(grey.astype(np.float64), mask.astype(np.float64), 2, 1e-5)
+    assert np.allclose(ours, expected, atol=5e-3)
+
+
 def test_a_rough_border_moves_to_the_edge_of_the_image():
     y, x = np.mgrid[:64, :64]
     disc = (y - 32) ** 2 + (x - 32) ** 2 < 18**2
