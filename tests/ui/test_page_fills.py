@@ -194,6 +194,7 @@ def page(browser, server: Server) -> Iterator:
 
 def refined(page, prompt: str) -> None:
     """Makes one more try, and waits until it is there."""
+    page.wait_for_selector("[data-test='try-1']")  # what the page opened with
     count = page.locator(".fm-try").count()
     part(page, "prompt").fill(prompt)
     part(page, "refine").click()
