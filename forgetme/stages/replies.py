@@ -158,7 +158,7 @@ def _only(text: str, read: Callable[[Any], Answer]) -> Answer:
 
 
 def _values(text: str) -> list[Any]:
-    """Lists the JSON in a text: all of it, or the objects among prose, fences and thoughts."""
+    """Lists the JSON in a text: all of it, objects among prose or thoughts, or its one word."""
     text = _THOUGHT_END.split(text)[-1].strip()
     decoder, found, place = json.JSONDecoder(), [], 0
     try:
@@ -174,7 +174,7 @@ def _values(text: str) -> list[Any]:
             found.append(value)
         except (ValueError, RecursionError):
             place += 1
-    return found
+    return found or ([text] if text and " " not in text else [])
 
 
 def refused(body: str, status: int) -> RefusedError:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from PIL import Image, ImageFilter
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from forgetme.record.concept import plain, with_article
 from forgetme.record.images import array_sha
@@ -23,6 +23,7 @@ from forgetme.stages.chat import AskSettings, ChatClient
 
 PAD = 0.125  # context on each side of a box, as a part of its longer side
 BLUR = 0.1  # sigma of the blur outside the mask, as a part of the crop's longer side
+UNSURE = 0.5  # confidence of an answer that comes without one
 SAID = {"part": "only a part of something"}  # labels of the bundled ranker that are no names
 
 INSTRUCTIONS = (
@@ -134,6 +135,14 @@ class _Answer(BaseModel):
     answer: Annotated[Literal["yes", "no"], BeforeValidator(_yes_or_no)]
     confidence: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
     reason: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        """Takes a bare "Yes." or true: an answer, of which nobody knows how sure it is."""
+        if isinstance(value, str | bool):
+            return {"answer": value, "confidence": UNSURE, "reason": "no reason was given"}
+        return value
 
 
 class OpenAIVerifier(ChatClient):
