@@ -47,6 +47,7 @@ def scene_bank(
     *,
     size: int = 256,
     objects: tuple[int | None, ...] = (None,),
+    concepts: tuple[str | None, ...] = (None,),
     first_seed: int = TRAIN_SEED,
 ) -> SceneBank:
     """Renders `count` scenes once and maps them from disk afterwards.
@@ -56,6 +57,7 @@ def scene_bank(
         count: number of scenes.
         size: side in pixels.
         objects: number of objects of scene i is `objects[i % len]`; None = drawn by the renderer.
+        concepts: the main object of scene i is `concepts[i % len]`; None = the same.
         first_seed: seed of the first scene; scene i has `first_seed + i`.
 
     Returns:
@@ -73,21 +75,26 @@ def scene_bank(
             name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape)
             for name, shape in shapes.items()
         }
-        concepts, captions, settings = np.full((count, 4), -1, np.int8), [], []
+        found, captions, settings = np.full((count, 4), -1, np.int8), [], []
         for i in range(count):
-            scene = render_scene(first_seed + i, size=size, count=objects[i % len(objects)])
+            scene = render_scene(
+                first_seed + i,
+                size=size,
+                count=objects[i % len(objects)],
+                concept=concepts[i % len(concepts)],
+            )
             arrays["images"][i] = scene.image
             arrays["backgrounds"][i] = scene.background
             others = [o for o in scene.objects if o.concept != scene.concept]
             main = [o for o in scene.objects if o.concept == scene.concept]
             for k, item in enumerate([*main, *others][:4]):
                 arrays["ids"][i][item.mask] = k + 1
-                concepts[i, k] = CONCEPTS.index(item.concept)
+                found[i, k] = CONCEPTS.index(item.concept)
             captions.append(scene.caption)
             settings.append(scene.setting)
         for array in arrays.values():
             array.flush()
-        record = {"concepts": concepts.tolist(), "captions": captions, "settings": settings}
+        record = {"concepts": found.tolist(), "captions": captions, "settings": settings}
         meta.with_suffix(".tmp").write_text(json.dumps(record))
         os.replace(meta.with_suffix(".tmp"), meta)
     record = json.loads(meta.read_text())

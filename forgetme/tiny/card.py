@@ -33,10 +33,15 @@ DATA = {
     ),
     "filler": ("filler.pt", "LaMa (TorchScript)", "drawn scenes and COCO photos (819)"),
     "vae": ("diffusion/vae", "diffusers AutoencoderKL", "drawn scenes at 128 px"),
+    "sharpened": (
+        "diffusion/vae",
+        "the same, trained on",
+        "drawn scenes, the features of ImageNet's EfficientNet-Lite0, and a critic",
+    ),
     "unet": (
         "diffusion/unet, text_encoder",
         "diffusers UNet2DConditionModel, CLIPTextModel",
-        "the same",
+        "drawn scenes at 128 px",
     ),
     "clipaway_alpha": (
         "clipaway/alphaclip.safetensors",

@@ -44,7 +44,7 @@ def train(
     scenes: Annotated[int | None, typer.Option(help="Scenes rendered to train on.")] = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="Folder of weights to begin with (segmenter); none = fresh ones."),
+        typer.Option(help="Folder of weights to begin with; none = fresh ones."),
     ] = None,
 ) -> None:
     """Train one bundled model; a stopped run goes on from its last checkpoint in WORK."""
@@ -60,10 +60,10 @@ def train(
         settings = replace(settings, steps=steps)
     more = {} if scenes is None else {"scenes": scenes}
     if start is not None:
-        if model is not Model.segmenter:
+        if model not in (Model.segmenter, Model.diffusion):
             raise typer.BadParameter(
-                f"only the segmenter starts from earlier weights, not {model.value}; "
-                "leave --start out"
+                "only segmenter and diffusion start from earlier weights, "
+                f"not {model.value}; leave --start out"
             )
         more["start"] = start
     parts = module.train(out, work, photos=photos, settings=settings, minutes=minutes, **more)

@@ -15,6 +15,7 @@ from forgetme.tiny.bank import Photo, SceneBank
 PART = "part"  # "a part of something": a mask that holds less than half of its object
 BACKGROUND = "background"
 GREY = (124, 116, 104)  # CLIP's mean colour
+DRAWN = 128  # px a side of what the bundled diffusion model draws
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Crops:
         if bank.concepts[row, 1] < 0 and (ids == 1).any():
             word = CONCEPTS[bank.concepts[row, 0]]
             yield Crop(self._soften(self._square(image), rng), word, "drawn whole", name)
+            yield self.worn(image, word, rng, name)
         if row % 2:
             empty = _recolour(bank.backgrounds[row], rng)
             yield Crop(self._square(empty), bank.settings[row], "setting", name)
@@ -90,6 +92,19 @@ class Crops:
             if hole.sum() > 60 and bank.concepts[row, 1] < 0:
                 for view in crop_views(np.asarray(bank.backgrounds[row]), [hole], self.size)[:, 0]:
                     yield Crop(view, BACKGROUND, "drawn empty", name)
+
+    def worn(self, image: np.ndarray, word: str, rng: np.random.Generator, name: str) -> Crop:
+        """A whole picture as a small model draws it: at 128 px, blurred, tinted, or as a JPEG."""
+        image = cv2.resize(image, (DRAWN, DRAWN), interpolation=cv2.INTER_AREA)
+        if rng.random() < 0.5:
+            image = image[:, ::-1]
+        if rng.random() < 0.6:
+            image = cv2.GaussianBlur(np.ascontiguousarray(image), (0, 0), rng.uniform(0.4, 1.6))
+        if rng.random() < 0.4:
+            quality = int(rng.integers(15, 80))
+            _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return Crop(self._square(_recolour(image, rng)), word, "drawn worn", name)
 
     def thumbnail(self, image: np.ndarray, word: str, rng: np.random.Generator) -> Crop:
         """A CIFAR-10 picture, enlarged; half of them behind an ellipse in place of a mask."""

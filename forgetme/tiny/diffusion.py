@@ -20,18 +20,21 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 from forgetme.stages.diffusion import build_tokenizer
-from forgetme.tiny.bank import SceneBank, scene_bank
+from forgetme.tiny.bank import TRAIN_SEED, SceneBank, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
+from forgetme.tiny.sharpen import sharpen
 
 SIZE = 128  # pixels a side of a generated picture
 LATENT = SIZE // 8
 CROP = 64  # the autoencoder is convolutional, so it learns on quarter pictures
 CONTEXT = 16  # tokens of a prompt
 OBJECTS = (1, 1, 0, 1, 2)  # objects of scene i: mostly one, for a clear link of word and shape
+SHOWN = (*CONCEPTS, "cat", "cat", "dog", "bird", "airplane", "mushroom")  # hard ones more often
 VAE_SETTINGS = TrainSettings(steps=2000, batch=16, lr=1.5e-3, warmup=100, weight_decay=0.0)
 SETTINGS = TrainSettings(steps=7600, batch=32, lr=6e-4, warmup=200, ema=0.999)
 UNCONDITIONAL = 0.1  # share of captions dropped, for classifier-free guidance
-PLAIN = 0.3  # share of captions that name the one object alone
+NEAR = 0.68  # share of close-ups, which a prompt that only names an object is about
+NEAR_SEED = TRAIN_SEED + 700_000
 MIN_SNR = 5.0
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -133,10 +136,33 @@ def to_unit(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def plain_caption(concepts: np.ndarray, caption: str) -> str:
-    """The prompt people write first, where a scene (concepts (4,), -1 = none) has one object."""
-    present = concepts[concepts >= 0]
-    return f"a photo of a {CONCEPTS[present[0]]}" if len(present) == 1 else caption
+def close_ups(bank: SceneBank, seed: int) -> np.ndarray:
+    """Windows around the main objects of scenes, (N, SIZE, SIZE, 3) uint8.
+
+    An object that fills the picture is learned in a tenth of the steps, and can be named when it
+    is drawn: in a whole scene it has a handful of latents.
+    """
+    pictures = np.empty((len(bank.images), SIZE, SIZE, 3), np.uint8)
+    for row, image in enumerate(bank.images):
+        rng = np.random.default_rng((seed, row))
+        ys, xs = np.nonzero(bank.ids[row] == 1)
+        side = len(image)
+        if not len(ys):  # hidden: the whole scene
+            ys = xs = np.array([0, side - 1])
+        longest = max(np.ptp(xs), np.ptp(ys)) + 1
+        edge = int(min(side, max(side // 4, longest * rng.uniform(1.2, 1.7))))
+        y, x = (_start(int(v.min()), int(v.max()), edge, side, rng) for v in (ys, xs))
+        how = cv2.INTER_AREA if edge > SIZE else cv2.INTER_CUBIC
+        window = image[y : y + edge, x : x + edge]
+        pictures[row] = cv2.resize(window, (SIZE, SIZE), interpolation=how)
+    return pictures
+
+
+def _start(first: int, last: int, edge: int, side: int, rng: np.random.Generator) -> int:
+    """Where a window begins that holds pixels first..last, about in its middle."""
+    middle = (first + last + 1 - edge) / 2 + 0.12 * edge * rng.uniform(-1, 1)
+    bounds = sorted((max(0, last + 1 - edge), min(first, side - edge)))
+    return int(np.clip(middle, *bounds))
 
 
 def train(
@@ -147,8 +173,12 @@ def train(
     settings: TrainSettings = SETTINGS,
     minutes: float | None = None,
     scenes: int = 12000,
+    near: int = 5400,
+    start: Path | None = None,
 ) -> dict[str, int]:
     """Trains the autoencoder, then the U-Net with its text encoder; writes `diffusion/` to `out`.
+
+    With `start` all of them go on from the weights there, the autoencoder to become sharper only.
 
     Args:
         out: the folder of bundled weights.
@@ -157,14 +187,24 @@ def train(
         settings: schedule of the U-Net; its seed and device hold for the autoencoder too.
         minutes: stop early after this long; call again to go on.
         scenes: size of the scene bank.
+        near: size of the bank of close-ups.
+        start: folder of bundled weights to begin with; None = fresh ones.
 
     Returns:
         Number of parameters by part.
     """
     del photos
-    bank = scene_bank(work / "scenes128", scenes, size=SIZE, objects=OBJECTS)
-    vae = train_vae(bank, work, seed=settings.seed, device=settings.device, minutes=minutes)
-    model, tokenizer = train_unet(bank, vae, work, settings, minutes=minutes)
+    bank = scene_bank(work / "scenes128", scenes, size=SIZE, objects=OBJECTS, concepts=SHOWN)
+    alone = scene_bank(work / "near", near, objects=(1,), concepts=SHOWN, first_seed=NEAR_SEED)
+    run = {"seed": settings.seed, "device": settings.device, "minutes": minutes}
+    before = None
+    if start is not None:
+        before = StableDiffusionPipeline.from_pretrained(
+            start / "diffusion", dtype=torch.float32, local_files_only=True, safety_checker=None
+        )
+    vae = train_vae(bank, work, **run) if before is None else before.vae
+    vae = sharpen(vae, bank, to_unit, work / "sharpened", **run)
+    model, tokenizer = train_unet(bank, alone, vae, work, settings, minutes=minutes, before=before)
     pipe = StableDiffusionPipeline(
         vae=vae,
         text_encoder=model["text"],
@@ -178,7 +218,8 @@ def train(
     pipe.to(torch.float16)
     pipe.text_encoder.float()  # transformers would open it as float16, diffusers the rest as 32
     pipe.save_pretrained(out / "diffusion", max_shard_size="15MB")
-    count = {"vae": sum(p.numel() for p in vae.parameters())}
+    size = sum(p.numel() for p in vae.parameters())
+    count = {"sharpened": size} if start is not None else {"vae": size, "sharpened": size}
     return {**count, "unet": sum(p.numel() for p in model.parameters())}
 
 
@@ -223,12 +264,12 @@ def train_vae(
 
 
 @torch.no_grad()
-def encode(bank: SceneBank, vae: AutoencoderKL, device: str) -> torch.Tensor:
+def encode(images: np.ndarray, vae: AutoencoderKL, device: str) -> torch.Tensor:
     """Latents (2N, 4, 16, 16) float16 of all pictures, then of all mirrored ones, scaled."""
     parts = []
     for flip in (False, True):
-        for i in range(0, len(bank.images), 64):
-            pixels = to_unit(bank.images[i : i + 64]).to(device, memory_format=torch.channels_last)
+        for i in range(0, len(images), 64):
+            pixels = to_unit(images[i : i + 64]).to(device, memory_format=torch.channels_last)
             with autocast(device):
                 mean = vae.encode(pixels.flip(3) if flip else pixels).latent_dist.mean
             parts.append((mean.float() * vae.config.scaling_factor).half().cpu())
@@ -237,29 +278,43 @@ def encode(bank: SceneBank, vae: AutoencoderKL, device: str) -> torch.Tensor:
 
 def train_unet(
     bank: SceneBank,
+    alone: SceneBank,
     vae: AutoencoderKL,
     work: Path,
     settings: TrainSettings,
     *,
     minutes: float | None,
+    before: StableDiffusionPipeline | None = None,
 ) -> tuple[torch.nn.ModuleDict, object]:
     """Trains U-Net and text encoder together on cached latents, noise prediction, min-SNR weights.
+
+    They are fresh, or those of `before` with its tokenizer. Scenes of `bank` are whole and have
+    their captions; those of `alone` are close-ups, and the caption names the object only.
 
     **Source**: Ho et al. 2020 (ε-prediction); Hang et al. 2023, min-SNR-γ with γ = 5.
     """
     device = settings.device
-    words = sorted({w for text in bank.captions for w in text.lower().replace(",", " ").split()})
-    tokenizer = build_tokenizer([*words, *CONCEPTS, *BACKGROUNDS, "empty", "photo"], CONTEXT)
+    if before is None:
+        words = {w for text in bank.captions for w in text.lower().replace(",", " ").split()}
+        known = [*sorted(words), *CONCEPTS, *BACKGROUNDS, "empty", "photo"]
+        tokenizer = build_tokenizer(known, CONTEXT)
+    else:
+        tokenizer = before.tokenizer
     ids = tokenizer(
-        ["", *bank.captions, *map(plain_caption, bank.concepts, bank.captions)],
+        ["", *bank.captions, *(f"a photo of a {CONCEPTS[k]}" for k in alone.concepts[:, 0])],
         padding="max_length",
         max_length=CONTEXT,
         truncation=True,
         return_tensors="pt",
     ).input_ids
-    latents = torch.zeros(0)  # encoded at the first step: a finished run has none
+    whole = near = torch.zeros(0)  # encoded at the first step: a finished run has none
     torch.manual_seed(settings.seed)
-    model = torch.nn.ModuleDict({"unet": build_unet(), "text": build_text(tokenizer)})
+    parts = (
+        {"unet": build_unet(), "text": build_text(tokenizer)}
+        if before is None
+        else {"unet": before.unet, "text": before.text_encoder.float()}
+    )
+    model = torch.nn.ModuleDict(parts)
     model["unet"].to(memory_format=torch.channels_last)
     betas = torch.linspace(
         SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, SCHEDULE["num_train_timesteps"]
@@ -268,16 +323,21 @@ def train_unet(
     weight = (MIN_SNR * (1 - alpha_bar) / alpha_bar).clamp(max=1.0)  # min(snr, 5) / snr
 
     def loss_fn(step: int, rng: np.random.Generator, done: float) -> tuple:
-        nonlocal latents
+        nonlocal whole, near
         del step, done
-        if not len(latents):
-            latents = encode(bank, vae, device)
-        rows = torch.from_numpy(rng.integers(0, len(latents), settings.batch))
-        z = latents[rows].float().to(device)  # (B, 4, 16, 16)
-        kind = torch.from_numpy(rng.random(settings.batch))
-        caption = 1 + rows % len(bank.images)
-        caption = torch.where(kind > 1 - PLAIN, caption + len(bank.images), caption)
-        caption = torch.where(kind < UNCONDITIONAL, 0, caption)
+        if not len(whole):
+            whole = encode(bank.images, vae, device)
+            near = encode(close_ups(alone, settings.seed), vae, device)
+        rows, others = (
+            torch.from_numpy(rng.integers(0, len(z), settings.batch)) for z in (whole, near)
+        )
+        close = torch.from_numpy(rng.random(settings.batch) < NEAR)
+        z = torch.where(close.view(-1, 1, 1, 1), near[others], whole[rows])
+        z = z.float().to(device)  # (B, 4, 16, 16)
+        first = 1 + len(bank.images)  # the caption of the first close-up
+        caption = torch.where(close, first + others % len(alone.images), rows % (first - 1) + 1)
+        dropped = torch.from_numpy(rng.random(settings.batch) < UNCONDITIONAL)
+        caption = torch.where(dropped, 0, caption)
         t = torch.from_numpy(rng.integers(0, len(alpha_bar), settings.batch)).to(device)
         eps = torch.randn(z.shape).to(device)
         a = alpha_bar[t].view(-1, 1, 1, 1)
@@ -289,24 +349,3 @@ def train_unet(
         return (weight[t] * error).mean(), {"mse": round(error.mean().item(), 4)}
 
     return fit(model, loss_fn, settings, work / "unet", minutes=minutes), tokenizer
-
-
-def contact_sheet(pipe: StableDiffusionPipeline, path: Path, *, seeds: int = 4) -> None:
-    """Draws every concept `seeds` times into one PNG, to look at."""
-    rows = []
-    for concept in CONCEPTS:
-        prompts = [f"a photo of a {concept}"] * seeds
-        generators = [torch.Generator().manual_seed(s) for s in range(seeds)]
-        out = pipe(
-            prompts,
-            num_inference_steps=20,
-            generator=generators,
-            output_type="np",
-            height=SIZE,
-            width=SIZE,
-            guidance_scale=5.0,
-        ).images
-        rows.append(np.concatenate(list((out * 255).astype(np.uint8)), 1))
-    half = len(rows) // 2
-    sheet = np.concatenate([np.concatenate(rows[:half]), np.concatenate(rows[half:])], 1)
-    cv2.imwrite(str(path), sheet[..., ::-1])

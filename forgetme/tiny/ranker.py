@@ -7,25 +7,31 @@ of word embeddings are trained together; then the text tower learns the table.
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import open_clip
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from forgetme.scenes import BACKGROUNDS
+from forgetme.scenes import BACKGROUNDS, CONCEPTS
 from forgetme.stages.vocabulary import Vocabulary
 from forgetme.tiny import backbone
-from forgetme.tiny.bank import read_cifar, read_photos, scene_bank
-from forgetme.tiny.crops import BACKGROUND, PART, Crop, Crops
+from forgetme.tiny.bank import SceneBank, read_cifar, read_photos, scene_bank
+from forgetme.tiny.crops import BACKGROUND, DRAWN, PART, Crop, Crops
+from forgetme.tiny.diffusion import to_unit
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 from forgetme.tiny.names import CONTEXT, DIM, TEMPLATES, WIDTH, Head, train_text
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = TrainSettings(
     steps=3000, batch=768, lr=3e-3, warmup=50, weight_decay=0.05, save_every=300
@@ -34,6 +40,7 @@ TEXT_SETTINGS = TrainSettings(steps=450, lr=0.05, warmup=10, weight_decay=0.0, e
 SIZE = 160  # pixels a side of the crops that the ranker sees
 ROUNDS = 3  # of views a photo
 THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
+NOISE = 0.25  # of a latent's deviation, at most, in redrawn pictures
 HELD_OUT = 12  # one picture in so many is for the temperature
 CHUNK = 64  # crops a pass through the backbone
 WORDS = Path(__file__).with_name("words.json")
@@ -47,7 +54,9 @@ WEIGHTS = {
     "ground": 0.35,
     "cifar": 0.25,
     "drawn": 0.6,
-    "drawn whole": 0.6,
+    "drawn whole": 1.0,
+    "drawn worn": 1.0,
+    "redrawn": 2.0,
     "drawn part": 0.3,
     "drawn ground": 0.25,
     "drawn empty": 0.3,
@@ -144,8 +153,30 @@ def features(folder: Path, net: torch.nn.Module, drawn: Iterator[Crop], device: 
     )
 
 
-def all_crops(work: Path, photos: Path | None, scenes: int, seed: int) -> Iterator[Crop]:
-    """Every crop that is learned from, in the order of drawing."""
+def redrawn(vae: AutoencoderKL, bank: SceneBank, crops: Crops, seed: int) -> Iterator[Crop]:
+    """Scenes of one object as the diffusion model's decoder gives them back, latents disturbed."""
+    rng = np.random.default_rng((seed, 1))
+    rows = [row for row in range(len(bank.images)) if (bank.concepts[row] >= 0).sum() == 1]
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        small = [
+            cv2.resize(bank.images[k], (DRAWN, DRAWN), interpolation=cv2.INTER_AREA) for k in some
+        ]
+        with torch.no_grad(), autocast("cpu"):
+            latents = vae.encode(to_unit(np.stack(small))).latent_dist.mean
+            noise = torch.from_numpy(rng.standard_normal(latents.shape)).to(latents)
+            spread = torch.from_numpy(rng.uniform(0, NOISE, (len(some), 1, 1, 1))).to(latents)
+            pictures = vae.decode(latents + spread / vae.config.scaling_factor * noise).sample
+        pictures = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+        for row, image in zip(some, pictures.permute(0, 2, 3, 1).numpy(), strict=True):
+            word, name = CONCEPTS[bank.concepts[row, 0]], f"scene{row}"
+            yield replace(crops.worn(image, word, rng, name), source="redrawn")
+
+
+def all_crops(
+    work: Path, photos: Path | None, scenes: int, seed: int, vae: AutoencoderKL | None
+) -> Iterator[Crop]:
+    """Every crop that is learned from, in the order of drawing; none redrawn without a `vae`."""
     rng, crops = np.random.default_rng(seed), Crops(SIZE)
     if photos:
         folders = [photos / name for name in ("coco_train", "photos_train")]
@@ -155,6 +186,8 @@ def all_crops(work: Path, photos: Path | None, scenes: int, seed: int) -> Iterat
     bank = scene_bank(work / "scenes", scenes)
     for row in range(len(bank.images)):
         yield from crops.scene(bank, row, rng)
+    if vae is not None:
+        yield from redrawn(vae, bank, crops, seed)
     if photos:
         images, words = read_cifar(photos / "cifar10" / "cifar10_jpg.zip")
         for index in rng.permutation(len(images))[:THUMBNAILS]:
@@ -279,7 +312,8 @@ def train(
     """Trains the ranker and writes `ranker.safetensors` and `ranker.json` to `out`.
 
     Args:
-        out: the folder of bundled weights.
+        out: the folder of bundled weights; where it holds a diffusion model, its decoder's
+            pictures are learned from too.
         work: scene banks, features, checkpoints and logs.
         photos: folder that holds `coco_train/`, `photos_train/` and `cifar10/`; None = drawn
             scenes only.
@@ -294,7 +328,11 @@ def train(
         MissingModelError: the backbone's package is absent.
     """
     words, net = Words.read(), backbone.lite0()
-    drawn = all_crops(work, photos, scenes, settings.seed)
+    folder = out / "diffusion" / "vae"
+    vae = AutoencoderKL.from_pretrained(folder).float().eval() if folder.is_dir() else None
+    if vae is None:
+        logger.warning("%s is not there: no picture is seen as the diffusion model draws", folder)
+    drawn = all_crops(work, photos, scenes, settings.seed, vae)
     lessons = Lessons(words, features(work / "ranker", net, drawn, settings.device), net.cpu())
     torch.manual_seed(settings.seed)
     head = Head(len(lessons.words), net.num_features)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.tiny import check as checks
 from forgetme.tiny import on_photos, rows
-from forgetme.tiny.bank import Photo, scene_bank
+from forgetme.tiny.bank import Photo, PhotoBank, scene_bank
 from forgetme.tiny.loop import TrainSettings, fit, rate
 
 
@@ -131,6 +131,7 @@ def test_trained_ranker_opens_and_names_its_words(work, tmp_path):
 
 
 def test_ranker_crops_carry_the_right_word(work):
+    from forgetme.tiny import diffusion, ranker
     from forgetme.tiny.crops import Crops
 
     bank = scene_bank(work / "scenes", 6)
@@ -142,6 +143,11 @@ def test_ranker_crops_carry_the_right_word(work):
     present = {CONCEPTS[k] for k in bank.concepts.ravel() if k >= 0}
     assert {c.word for c in drawn if c.source == "drawn"} == present
     assert {c.word for c in drawn if c.source == "setting"} <= set(bank.settings)
+    alone = [CONCEPTS[row[0]] for row in bank.concepts if (row >= 0).sum() == 1]
+    assert [c.word for c in drawn if c.source == "drawn worn"] == alone
+    again = list(ranker.redrawn(diffusion.build_vae().eval(), bank, crops, 0))
+    assert [(c.word, c.source) for c in again] == [(word, "redrawn") for word in alone]
+    assert {c.pixels.shape for c in again} == {(48, 48, 3)}
     assert {c.word for c in shot} == {"otter", "part", "background"}
     rough = [c for c in shot if c.source == "photo"]
     assert len(rough) == 6  # three masks, two views each
@@ -209,14 +215,42 @@ def test_first_guess_of_the_filler_is_exact_on_a_flat_picture():
     mask = torch.zeros(1, 1, 64, 96)
     mask[..., 20:50, 10:70] = 1
     with torch.no_grad():
-        filled = model(image * (1 - mask), mask)
-    assert torch.allclose(filled, image, atol=1e-5)
+        guess, _ = model.paint(image * (1 - mask), mask)
+    assert torch.allclose(guess, image, atol=1e-5)
 
 
-def test_holes_differ_from_the_truth_only_inside(work):
+def test_grain_is_as_strong_as_is_asked_and_only_in_the_hole():
+    from forgetme.tiny.filler import GRAINS, Filler, bands, grain_tile
+
+    tile = grain_tile()[0]
+    assert torch.allclose(tile.std((1, 2)), torch.ones(len(GRAINS)), atol=1e-4)
+    jumps = [(tile[:, :, a] - tile[:, :, b]).square().mean().sqrt() for a, b in ((0, -1), (0, 1))]
+    assert jumps[0] == pytest.approx(jumps[1], rel=0.15)  # its edges meet
+    fine, coarse = (
+        bands(tile[None, k : k + 1].repeat(1, 3, 1, 1)).mean((2, 3))[0] for k in (0, -1)
+    )
+    assert fine.argmax() == 0
+    assert coarse.argmax() == 2
+    model = Filler().eval()
+    torch.nn.init.constant_(model.strength.bias, -2.0)
+    image, mask = torch.full((1, 3, 64, 264), 0.5), torch.zeros(1, 1, 64, 264)
+    mask[..., 8:56, 8:250] = 1
+    with torch.no_grad():
+        grain = (model(image, mask) - image)[0]
+    assert not grain[:, mask[0, 0] == 0].any()
+    assert grain[:, mask[0, 0] > 0].std() == pytest.approx(np.exp(-2) * 3**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_holes_differ_from_the_truth_only_inside(work, tmp_path, real):
     from forgetme.tiny.filler import Holes
 
-    holes = Holes(scene_bank(work / "scenes", 6), [])
+    photos = None
+    if real:
+        bank = scene_bank(work / "scenes", 6)
+        images, ids = np.array(bank.images), np.array(bank.ids == 1, np.uint8)
+        photos = PhotoBank(images, ids, np.array([[200, 256]] * 6))
+    holes = Holes(scene_bank(work / "scenes", 6), photos)
     rng = np.random.default_rng(0)
     for _ in range(40):
         image, hole, truth = holes.draw(rng)
@@ -224,21 +258,52 @@ def test_holes_differ_from_the_truth_only_inside(work):
         assert image.shape == truth.shape == (*hole.shape, 3)
 
 
-def test_trained_diffusion_opens_as_a_stable_diffusion_pipeline(tmp_path, monkeypatch):
+def test_close_ups_hold_the_whole_object(work):
+    from forgetme.tiny import diffusion
+
+    bank = scene_bank(work / "scenes", 6)
+    marked = np.repeat((bank.ids == 1)[..., None], 3, 3) * np.uint8(255)
+    seen = diffusion.close_ups(replace(bank, images=marked), 0)
+    assert seen.shape == (6, 128, 128, 3)
+    for row, shape in zip(bank.ids == 1, seen[..., 0] > 127, strict=True):
+        sides = [
+            np.ptp(np.flatnonzero(one.any(axis))) + 1 for one in (row, shape) for axis in (0, 1)
+        ]
+        grown = sides[2] / sides[0]
+        assert sides[3] / sides[1] == pytest.approx(grown, rel=0.1)  # nothing is cut off
+        assert 0.5 < max(sides[2:]) / 128 < 0.9 or max(sides[:2]) < 40
+
+
+def test_trained_diffusion_opens_as_a_stable_diffusion_pipeline_and_goes_on(tmp_path, monkeypatch):
     from diffusers import StableDiffusionPipeline
 
-    from forgetme.tiny import diffusion
+    from forgetme.tiny import diffusion, sharpen
 
     monkeypatch.setattr(
         diffusion, "VAE_SETTINGS", replace(diffusion.VAE_SETTINGS, steps=2, batch=2)
     )
+    monkeypatch.setattr(sharpen, "SETTINGS", replace(sharpen.SETTINGS, steps=3, batch=2))
     settings = replace(diffusion.SETTINGS, steps=2, batch=2)
-    diffusion.train(tmp_path / "out", tmp_path / "work", settings=settings, scenes=5)
-    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "out" / "diffusion")
-    pipe.set_progress_bar_config(disable=True)
-    picture = pipe("a photo of a cat", num_inference_steps=2, output_type="np").images[0]
+    first, second = tmp_path / "out", tmp_path / "more"
+    parts = diffusion.train(first, tmp_path / "work", settings=settings, scenes=5, near=4)
+    assert set(parts) == {"vae", "sharpened", "unet"}
+    bank = tmp_path / "again"
+    bank.mkdir()
+    for name in ("scenes128", "near"):
+        (tmp_path / "work" / name).rename(bank / name)
+    more = diffusion.train(second, bank, settings=settings, scenes=5, near=4, start=first)
+    assert set(more) == {"sharpened", "unet"}
+    pipes = [
+        StableDiffusionPipeline.from_pretrained(one / "diffusion", dtype=torch.float32)
+        for one in (first, second)
+    ]
+    assert pipes[0].vae.config.scaling_factor == pipes[1].vae.config.scaling_factor
+    weights = [next(pipe.unet.parameters()) for pipe in pipes]
+    assert 0 < (weights[0] - weights[1]).abs().max() < 0.01  # from there, a little further
+    pipes[1].set_progress_bar_config(disable=True)
+    picture = pipes[1]("a photo of a cat", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (128, 128, 3)
-    words = pipe.tokenizer.tokenize("a photo of a mushroom")
+    words = pipes[1].tokenizer.tokenize("a photo of a mushroom")
     assert words[-1] == "mushroom</w>"
 
 
