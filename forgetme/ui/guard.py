@@ -25,10 +25,10 @@ MARK = "x-forgetme"  # a header that only scripts of the same origin can send
 MAX_NUMBER = 2**53  # of what a request may count: exact in JavaScript, small for a database
 READING = ("GET", "HEAD", "OPTIONS")
 
-# All that the page asks for: our own routes, and those of Gradio that show it. What else Gradio
-# answers (uploads, files and addresses to fetch, proxies, queues, recordings, code generation) is
-# closed, whatever its next version adds.
-OPEN = (
+# All that the page asks for: our own routes, and those of Gradio that show it and run its acts.
+# What else Gradio answers (files and addresses to fetch, proxies, recordings, code generation) is
+# closed, whatever its next version adds. What is SHOWN holds nothing of the store.
+SHOWN = (
     "/",
     "/config",
     "/theme.css",
@@ -37,10 +37,21 @@ OPEN = (
     "/robots.txt",
     "/gradio_api/info",
     "/gradio_api/app_id",
+)
+OPEN = (
+    *SHOWN,
+    "/gradio_api/queue/join",
+    "/gradio_api/queue/data",
     "/login/huggingface",
     "/login/callback",
 )
-OPEN_BELOW = ("/forgetme/", "/assets/", "/static/", "/gradio_api/heartbeat/")
+OPEN_BELOW = (
+    "/forgetme/",
+    "/assets/",
+    "/static/",
+    "/gradio_api/heartbeat/",
+    "/gradio_api/call/",
+)
 
 NO_ACCOUNTS = "This page has no accounts and answers on this machine only"
 CORS = b"access-control-"  # Gradio lets pages of other hosts read; here nobody else reads

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import logging
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -21,6 +18,7 @@ from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.errors import ForgetmeError, StaleVersionError
 from forgetme.ui import (
+    acts,
     canvas,
     compare,
     curate,
@@ -37,18 +35,13 @@ from forgetme.ui import (
     side,
     signin,
     team,
+    theme,
     trail,
     train,
     views,
     who,
 )
 from forgetme.ui.oauth import HubSignIn
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# Gradio's cache is readable by every visitor: it gets an empty folder of its own.
-if "GRADIO_TEMP_DIR" not in os.environ:
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="forgetme-page-")
-    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 log = logging.getLogger(__name__)
 STATIC = Path(__file__).parent / "static"
@@ -57,20 +50,13 @@ STYLES = (
     "frame.css", "controls.css", "queue.css", "filters.css", "stage.css",
     "inspector.css", "decisions.css", "dialogs.css", "jobs.css", "fills.css", "side.css",
     "curate.css", "dataset.css", "dataset-gallery.css", "dataset-side.css",
-    "signin.css", "conflict.css", "team.css",
+    "signin.css", "conflict.css", "native.css",
     "train.css", "train-run.css",
     "compare.css", "compare-stage.css", "compare-views.css",
 )  # fmt: skip
-# Each has STATIC/<name>.html and STATIC/<name>.js with `mount`.
-TABS = {
-    "curate": "Curate",
-    "dataset": "Dataset",
-    "train": "Train",
-    "compare": "Compare",
-    "team": "Team",
-}
-SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Ubuntu", "sans-serif")
-MONO_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "monospace")
+# In this order. A tab of ours has STATIC/<name>.html and STATIC/<name>.js with `mount`; a tab of
+# Gradio's own parts is built by its file.
+TABS = {"curate": None, "dataset": None, "train": None, "compare": None, "team": team.build}
 
 
 class _Static(StaticFiles):
@@ -104,8 +90,6 @@ def build(
     Returns:
         An ASGI application.
     """
-    import gradio as gr
-
     app = FastAPI(title="ForgetMe", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.review, app.state.worker = review, worker
     alone = None if any_host else review.by
@@ -116,7 +100,6 @@ def build(
     app.include_router(curate.router(), **ours)
     app.include_router(queue.router(), **ours)
     app.include_router(holds.router(), **ours)
-    app.include_router(team.router(), **ours)
     app.include_router(canvas.router(), **ours)
     app.include_router(keys.router(), **ours)
     app.include_router(jobs.router(), **ours)
@@ -129,11 +112,13 @@ def build(
     if hub is not None:
         app.include_router(oauth.router(hub))
     _speak_plainly(app, review)
+    door = app.state.door
     gr.mount_gradio_app(
         app,
-        blocks(),
+        blocks(acts.Acts(door, review, worker)),
         path="/",
-        theme=gr.themes.Base(font=SYSTEM_FONTS, font_mono=MONO_FONTS),
+        auth_dependency=lambda request: _asking(door, request),
+        theme=theme.theme(),
         head=head(),
         footer_links=[],
         run_history=False,
@@ -147,10 +132,8 @@ def build(
     return guard.Guard(app, any_host=any_host, public=public, framed_by=framed_by)
 
 
-def blocks():  # noqa: ANN201 (gradio is imported late)
+def blocks(bound: acts.Acts) -> gr.Blocks:
     """Returns the Blocks: the frame around the tabs, one file each."""
-    import gradio as gr
-
     with gr.Blocks(title="ForgetMe", fill_width=True, analytics_enabled=False) as demo:
         gr.HTML(
             _html("frame"),
@@ -158,16 +141,35 @@ def blocks():  # noqa: ANN201 (gradio is imported late)
             apply_default_css=False,
             js_on_load=_mount("tabs"),
         )
-        with gr.Tabs(elem_id="fm-tabs"):
-            for tab, word in TABS.items():
-                with gr.Tab(word, id=tab, elem_id=f"fm-tab-{tab}"):
+        timers = {}
+        with gr.Tabs(elem_id="fm-tabs") as tabs:
+            for tab, built in TABS.items():
+                word = tab.capitalize()
+                with gr.Tab(word, id=tab, elem_id=f"fm-tab-{tab}") as place:
+                    if built is not None:
+                        looks, timers[word] = built(bound)
+                        event = place.select(**looks[0])
+                        for look in looks[1:]:
+                            event = event.then(**look)
+                        continue
                     gr.HTML(
                         _html(tab),
                         elem_id=f"fm-{tab}",
                         apply_default_css=False,
                         js_on_load=_mount(tab),
                     )
-    return demo
+
+        def opened(tab: gr.SelectData) -> list[gr.Timer]:
+            return [gr.Timer(active=word == tab.value) for word in timers]
+
+        tabs.select(
+            bound.by("viewer", opened, reads=True),
+            None,
+            list(timers.values()),
+            show_progress="hidden",
+            api_visibility="private",
+        )
+    return demo.queue(default_concurrency_limit=16)
 
 
 def head() -> str:
@@ -197,6 +199,18 @@ def _version() -> str:
     return digest.hexdigest()[:12]
 
 
+def _asking(door: who.Door, request: Request) -> str | None:
+    """Names who asks Gradio for something; None, and Gradio refuses it.
+
+    The page itself is empty until an act fills it, so it is shown to everybody: signing in lies
+    over it. All the rest of Gradio needs a person.
+    """
+    try:
+        return who.recognised(door, request.cookies).name
+    except who.Refusal:
+        return "" if request.url.path in guard.SHOWN else None
+
+
 def _marked(request: Request) -> None:
     """Takes changes only with the header that a form or an image of another page cannot send."""
     if request.method not in guard.READING and guard.MARK not in request.headers:
@@ -211,13 +225,7 @@ def _speak_plainly(app: FastAPI, review: Review) -> None:
 
     @app.exception_handler(StaleVersionError)
     def stale(request: Request, error: StaleVersionError) -> JSONResponse:
-        row = error.theirs
-        if curate.machine_only(review, row.id, error.mine):
-            words = "A new background came while you decided. Look at it, then decide again."
-        elif row.decided_by:
-            words = f"Someone else changed this: it is {row.state}, by {row.decided_by}."
-        else:
-            words = "Someone else changed this while you looked at it. Look again, then decide."
+        row, words = error.theirs, acts.stale(review, error)
         return answer(409, "stale", words, mine=error.mine, sample=views.detail(review, row))
 
     @app.exception_handler(ForgetmeError)

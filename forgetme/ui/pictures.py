@@ -6,7 +6,9 @@ import io
 import threading
 from collections import OrderedDict
 from typing import Annotated, Literal
+from urllib.parse import urljoin
 
+import gradio as gr
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse, Response
 from PIL import Image
@@ -46,6 +48,15 @@ class Thumbnails:
             while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
         return buffer.getvalue()
+
+
+def base(request: gr.Request) -> str:
+    """Returns where our routes lie as the browser sees them, for parts that need a whole address.
+
+    The page that asks says where it is; a proxy may know this server by another name.
+    """
+    page = request.headers.get("referer") or str(request.request.base_url)
+    return urljoin(page, "forgetme/")
 
 
 def router() -> APIRouter:

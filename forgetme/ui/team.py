@@ -1,170 +1,380 @@
-"""The Team tab of leads: who did what, how well they agree, reviews, second opinions, accounts."""
+"""The Team tab of leads: who did what, reviews, how well people agree, accounts, comments."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+import gradio as gr
+from markupsafe import Markup
+from pydantic import Field
 
 from forgetme.curate import team
-from forgetme.store import Event, SampleRow
+from forgetme.curate.review import Review
+from forgetme.store import Event, SampleRow, Store
 from forgetme.store.passwords import MAX_PASSWORD
-from forgetme.store.people import Origin, Role
-from forgetme.ui import curate, views
-from forgetme.ui.curate import Body, SampleId, Words
-from forgetme.ui.who import Lead, Refusal, Work
+from forgetme.store.people import ROLES, Origin, Role
+from forgetme.ui import markup, pictures, views
+from forgetme.ui.acts import Acts
+from forgetme.ui.guard import MAX_NUMBER
+from forgetme.ui.markup import ago, number
+from forgetme.ui.who import Door, Person, Refusal
 
 Json = dict[str, Any]
-Name = Annotated[str, Path(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Password = Annotated[str, Field(max_length=MAX_PASSWORD)]
+SampleId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+Version = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Words = Annotated[str, Field(max_length=2000)]
 COMMENTS = 100  # shown
 REVIEW_PAGE = 24
+REFRESH_SECONDS = 15
+WORK = ["Who", "Accepted", "Rejected", "Skipped", "Flagged", "A minute", "Low", "Approved",
+        "Returned", "Same", "Last"]  # fmt: skip
+WORK_WORDS = (
+    "Press a line to review only theirs. *A minute*: decisions while at work, without pauses above "
+    "5 minutes. *Low*: of the accepted ones, with low scores. *Same*: the same decision as others."
+)
+# Landis and Koch (1977)
+LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"),
+          (0.0, "slight"), (-1.0, "worse than chance"))  # fmt: skip
+CLOSED = "Leads see here who did what, and review it. Your role is {}; ask a lead for more."
+NOBODY = "Nobody has decided anything yet. Open the Curate tab and press A or X on the first image."
+NO_ACCOUNTS = (
+    "There are no accounts: only this machine reaches the page, and nobody signs in. "
+    "Add the first lead, and everybody signs in from then on."
+)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+# ------------------------------ acts
 
 
-class Opinions(_Strict):
-    """How many images get how many opinions."""
-
-    share: float = Field(gt=0, le=1)
-    copies: int = Field(ge=2, le=team.MAX_COPIES)
-
-
-class NewPerson(_Strict):
-    """An account to be made."""
-
-    name: str = Field(min_length=1, max_length=64)
-    role: Role
-    origin: Origin = "local"
-    password: str | None = Field(default=None, max_length=MAX_PASSWORD)
+def approve(review: Review, sample_id: SampleId, seen: Version) -> Json:
+    """Approves an accepted sample that was looked at in the version `seen`."""
+    team.approve(review, sample_id, seen=seen)
+    return views.summary(review.store.sample(sample_id))
 
 
-class Change(_Strict):
-    """What is to change of an account."""
-
-    role: Role | None = None
-    active: bool | None = None
-    password: str | None = Field(default=None, max_length=MAX_PASSWORD)
-
-
-def router() -> APIRouter:
-    """Builds the routes of the Team tab."""
-    routes = APIRouter(prefix="/api")
-    _add_reads(routes)
-    _add_reviews(routes)
-    _add_people(routes)
-    return routes
+def return_sample(review: Review, sample_id: SampleId, text: Words, seen: Version) -> Json:
+    """Returns an accepted sample to its curator, with what should be different."""
+    if not text.strip():
+        raise Refusal(400, "bad", "Say what should be different, then return it.")
+    team.give_back(review, sample_id, text, seen=seen)
+    return views.summary(review.store.sample(sample_id))
 
 
-def _add_reads(routes: APIRouter) -> None:
-    @routes.get("/team")
-    def overview(review: Lead) -> Json:
+def ask_for_opinions(
+    review: Review,
+    share: Annotated[float, Field(gt=0, le=1)],
+    copies: Annotated[int, Field(ge=2, le=team.MAX_COPIES)],
+) -> Json:
+    """Lets a share of the images be decided by `copies` people each, blind."""
+    return asdict(team.overlap(review.store, share=share, copies=copies, by=review.by))
+
+
+def team_report(review: Review) -> Json:
+    """Tells who did what and how far they agree."""
+    found = team.agreement(review.store)
+    agreement = {key: getattr(found, key) for key in ("copied", "compared", "kappa", "mask_iou")}
+    return {"shares": [asdict(one) for one in team.shares(review.store, found)],
+            "agreement": agreement | {"pairs": [asdict(one) for one in found.pairs]}}  # fmt: skip
+
+
+def people(review: Review) -> list[Json]:
+    """Lists the accounts, without passwords."""
+    return [asdict(one) for one in review.store.people.list()]
+
+
+def change_person(
+    review: Review,
+    name: Name,
+    role: Role | None = None,
+    active: bool | None = None,
+    password: Password | None = None,
+) -> list[Json]:
+    """Gives an account another role or password, disables or enables it; what is left out stays."""
+    kept = review.store.people
+    if name == review.by and (active is False or role not in (None, "lead")):
+        raise Refusal(400, "bad", "You cannot take this from yourself; ask another lead.")
+    before = kept.get(name)
+    if role is not None and (before is None or role != before.role):
+        kept.set_role(name, role)
+    if password:
+        kept.set_password(name, password)
+    if active is not None and (before is None or active != before.active):
+        (kept.enable if active else kept.disable)(name)
+    return people(review)
+
+
+def add_person_to(door: Door):  # noqa: ANN201 (a function)
+    """Returns the act that makes accounts, as this door has them."""
+
+    def add_person(
+        review: Review,
+        name: Name,
+        role: Role,
+        password: Password | None = None,
+        origin: Origin = "local",
+    ) -> Json:
+        """Makes an account: with a password, or for whom signs in at Hugging Face."""
+        if origin == "huggingface" and door.hub is None:
+            raise Refusal(400, "bad", "People sign in with Hugging Face only on a Space.")
+        if door.is_open() and role != "lead":
+            words = "The first account must be a lead's: from then on everybody signs in."
+            raise Refusal(400, "bad", words)
+        password = None if origin == "huggingface" else password
+        return asdict(review.store.people.add(name, role, password, origin=origin))
+
+    return add_person
+
+
+# ------------------------------ the tab
+
+
+def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
+    """Builds the tab; returns the events that open it, and the timer that runs meanwhile."""
+    timer = gr.Timer(REFRESH_SECONDS, active=False)
+    closed = markup.html(elem_id="fm-team-closed", visible=False)
+    waiting, chosen, only = gr.State([]), gr.State(None), gr.State("")
+    with gr.Row(elem_classes="fm-columns", visible=False) as body:
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown("## Who did what")
+            work = gr.Dataframe(headers=WORK, interactive=False, elem_id="fm-team-work",
+                                show_label=False, buttons=[])  # fmt: skip
+            work_note = gr.Markdown(WORK_WORDS, elem_classes="fm-note")
+            with gr.Row(elem_classes="fm-heading"):
+                count = gr.Markdown("## To review")
+                everybody = gr.Button("show all", size="sm", visible=False, scale=0)
+            with gr.Row(elem_classes="fm-review") as reviewing:
+                gallery = gr.Gallery(
+                    elem_id="fm-team-gallery", columns=4, show_label=False, allow_preview=False,
+                    buttons=[], object_fit="cover", height="auto", scale=1, min_width=320,
+                )  # fmt: skip
+                with gr.Column(scale=1, min_width=320):
+                    shown = markup.html(elem_id="fm-team-sample")
+                    text = gr.Textbox(label="What should be different?", lines=2,
+                                      max_length=2000, elem_id="fm-return-text")  # fmt: skip
+                    with gr.Row():
+                        back = gr.Button("return", elem_id="fm-return")
+                        good = gr.Button("approve", variant="primary", elem_id="fm-approve")
+            gr.Markdown("## Do they agree?")
+            figures = markup.html(elem_id="fm-team-figures")
+            pairs = gr.Dataframe(headers=["Who", "Images", "Same", "Kappa", "Mask IoU"],
+                                 interactive=False, show_label=False, buttons=[])  # fmt: skip
+            disputed = markup.html(elem_id="fm-team-disputed", visible=False)
+            with gr.Row(elem_classes="fm-line"):
+                share = gr.Slider(1, 100, 10, step=1, label="Share of the images, %",
+                                  elem_id="fm-overlap-share")  # fmt: skip
+                copies = gr.Dropdown([2, 3, 4, 5], value=2, label="People who decide each")
+                ask = gr.Button("ask for opinions", elem_id="fm-overlap", scale=0, min_width=160)
+        with gr.Column(scale=1, min_width=300):
+            gr.Markdown("## People")
+            accounts = gr.Dataframe(headers=["Name", "Role", "Signs in"], interactive=False,
+                                    show_label=False, buttons=[], elem_id="fm-people")  # fmt: skip
+            no_accounts = markup.html(visible=False)
+            with gr.Accordion("Add somebody", open=False):
+                name = gr.Textbox(label="Name", max_length=64, elem_id="fm-person-name")
+                role = gr.Radio(list(ROLES), value="curator", label="Role",
+                                elem_id="fm-person-role")  # fmt: skip
+                origin = gr.Dropdown(
+                    [("with a password", "local"), ("with Hugging Face", "huggingface")],
+                    value="local", label="Signs in", visible=acts.door.hub is not None,
+                )  # fmt: skip
+                password = gr.Textbox(label="Password", info="8 characters or more",
+                                      type="password", elem_id="fm-person-password")  # fmt: skip
+                add = gr.Button("add", variant="primary", elem_id="fm-person-add")
+            with gr.Accordion("Change an account", open=False):
+                account = gr.Dropdown([], label="Name", elem_id="fm-account")
+                new_role = gr.Radio(list(ROLES), label="Role", elem_id="fm-account-role")
+                active = gr.Checkbox(label="may sign in", elem_id="fm-account-active")
+                new_password = gr.Textbox(label="New password", info="empty: it stays",
+                                          type="password")  # fmt: skip
+                change = gr.Button("change", elem_id="fm-account-change")
+            gr.Markdown("## Comments and reviews")
+            comments = markup.html(elem_id="fm-team-comments")
+    seen = [closed, body, work, work_note, count, everybody, reviewing, gallery, waiting, chosen,
+            shown, figures, pairs, disputed, accounts, no_accounts, account, comments]  # fmt: skip
+
+    def look(
+        review: Review, person: Person, request: gr.Request, chosen: Json | None, only: str
+    ) -> tuple:
+        if person.role != "lead":
+            hidden = gr.HTML(markup.note(CLOSED.format(person.role)), visible=True)
+            return (hidden, gr.Row(visible=False), *[gr.skip()] * (len(seen) - 2))
         store = review.store
         found = team.agreement(store)
-        return {
-            "shares": [asdict(one) for one in team.shares(store, found)],
-            "agreement": {
-                "copied": found.copied,
-                "compared": found.compared,
-                "kappa": found.kappa,
-                "mask_iou": found.mask_iou,
-                "pairs": [asdict(one) for one in found.pairs],
-                "disputed": [[_opinion(row) for row in group] for group in found.disputed[:50]],
-                "disputes": len(found.disputed),
-            },
-            "comments": [_comment(*one) for one in store.roster.comments(COMMENTS)],
-        }
+        shares = team.shares(store, found)
+        rows, total = store.roster.to_review(by=only or None, limit=REVIEW_PAGE)
+        kept = [one for one in rows if chosen and one.id == chosen.get("id")]
+        row = (kept or rows or [None])[0]
+        thumbnails = f"{pictures.base(request)}thumbnail/256/"
+        everyone = store.people.list()
+        return (
+            gr.HTML(visible=False),
+            gr.Row(visible=True),
+            gr.Dataframe([_work(one) for one in shares], visible=bool(shares)),
+            WORK_WORDS if shares else NOBODY,
+            _count(total, only),
+            gr.Button(visible=bool(only)),
+            gr.Row(visible=bool(rows)),
+            gr.Gallery([(f"{thumbnails}{one.image_sha}.png", one.name) for one in rows],
+                       selected_index=rows.index(row) if row else None),
+            [one.id for one in rows],
+            {"id": row.id, "version": row.version} if row else None,
+            _sample(row) if row else "",
+            _agreement(found),
+            gr.Dataframe([_pair(one) for one in found.pairs], visible=bool(found.pairs)),
+            gr.HTML(_disputed(found), visible=bool(found.disputed)),
+            gr.Dataframe([_account(one) for one in everyone], visible=bool(everyone)),
+            gr.HTML(markup.note(NO_ACCOUNTS), visible=not everyone),
+            gr.Dropdown([one.name for one in everyone]),
+            _comments(store),
+        )  # fmt: skip
 
-    @routes.post("/team/overlap")
-    def overlap(body: Opinions, review: Lead) -> Json:
-        made = team.overlap(review.store, share=body.share, copies=body.copies, by=review.by)
-        return asdict(made)
+    def only_theirs(line: gr.SelectData) -> str:
+        return str((getattr(line, "row_value", None) or [""])[0])
 
+    def pick(ids: list[str], line: gr.SelectData) -> Json | None:
+        return next(({"id": one} for at, one in enumerate(ids) if at == line.index), None)
 
-def _add_reviews(routes: APIRouter) -> None:
-    @routes.get("/team/reviews")
-    def reviews(review: Lead, by: Annotated[str, Query(max_length=64)] = "") -> Json:
-        rows, total = review.store.roster.to_review(by=by or None, limit=REVIEW_PAGE)
-        return {"rows": [_to_review(row) for row in rows], "total": total}
+    def approve_chosen(review: Review, chosen: Json | None) -> None:
+        approve(review, *_version(chosen))
 
-    @routes.post("/samples/{sample_id}/approve")
-    def approve(sample_id: SampleId, body: Body, review: Lead, worker: Work) -> Json:
-        team.approve(review, sample_id, seen=_seen(body))
-        return _answer(review, worker, sample_id)
+    def return_chosen(review: Review, chosen: Json | None, text: Words) -> str:
+        sample_id, seen = _version(chosen)
+        return_sample(review, sample_id, text, seen)
+        return ""
 
-    @routes.post("/samples/{sample_id}/return")
-    def give_back(sample_id: SampleId, body: Words, review: Lead, worker: Work) -> Json:
-        team.give_back(review, sample_id, body.text, seen=_seen(body))
-        return _answer(review, worker, sample_id)
+    def overlap(review: Review, percent: float, copies: int) -> None:
+        made = ask_for_opinions(review, percent / 100, copies)
+        words = f"{made['images']} images have {copies} copies each; {made['added']} were added."
+        gr.Info(words, title="Asked")
 
+    def fill(review: Review, name: str | None) -> tuple:
+        found = review.store.people.get(name) if name else None
+        return (found.role, found.active) if found else (None, False)
 
-def _add_people(routes: APIRouter) -> None:
-    @routes.get("/people")
-    def people(request: Request, review: Lead) -> Json:
-        return {
-            "people": [asdict(one) for one in review.store.people.list()],
-            "huggingface": request.app.state.door.hub is not None,
-        }
+    def add_one(review: Review, name: str, role: Role, password: str, origin: Origin) -> tuple:
+        made = add_person(review, name.strip(), role, password, origin)
+        gr.Info(f"{made['name']} can sign in as {made['role']}.", title="Added")
+        return "", ""
 
-    @routes.post("/people")
-    def add(body: NewPerson, request: Request, review: Lead) -> Json:
-        if body.origin == "huggingface" and request.app.state.door.hub is None:
-            raise Refusal(400, "bad", "People sign in with Hugging Face only on a Space.")
-        if request.app.state.door.is_open() and body.role != "lead":
-            raise Refusal(
-                400, "bad", "The first account must be a lead's: from then on everybody signs in."
-            )
-        made = review.store.people.add(body.name, body.role, body.password, origin=body.origin)
-        return asdict(made)
+    def change_one(
+        review: Review, name: str | None, role: Role | None, active: bool, password: str
+    ) -> str:
+        if not name:
+            raise Refusal(400, "bad", "Choose an account first.")
+        change_person(review, name, role, active, password or None)
+        gr.Info(f"{name} is changed.", title="Changed")
+        return ""
 
-    @routes.post("/people/{name}")
-    def change(name: Name, body: Change, review: Lead) -> Json:
-        people = review.store.people
-        if name == review.by and (body.active is False or body.role not in (None, "lead")):
-            raise Refusal(400, "bad", "You cannot take this from yourself; ask another lead.")
-        if body.role is not None:
-            people.set_role(name, body.role)
-        if body.password is not None:
-            people.set_password(name, body.password)
-        if body.active is not None:
-            (people.enable if body.active else people.disable)(name)
-        return {"people": [asdict(one) for one in people.list()]}
-
-
-def _seen(body: Body) -> int:
-    if body.seen is None:
-        raise Refusal(422, "bad", "seen: name the version that you looked at.")
-    return body.seen
-
-
-def _answer(review: Lead, worker: Work, sample_id: str) -> Json:
-    return {"sample": curate.shown(review, worker, sample_id), "saved": curate.clock()}
-
-
-def _to_review(row: SampleRow) -> Json:
-    return views.summary(row) | {
-        "mask_sha": row.mask_sha,
-        "decided_at": row.decided_at,
-        "comment": row.comment,
-        "background_sha": row.tries[row.picked_try]["image_sha"],
-    }
-
-
-def _opinion(row: SampleRow) -> Json:
-    return {name: getattr(row, name) for name in ("id", "name", "concept", "state", "decided_by")}
+    add_person = add_person_to(acts.door)
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    looking = {"fn": acts.by("viewer", look, reads=True), "inputs": [chosen, only], "outputs": seen,
+               **quiet}  # fmt: skip
+    timer.tick(**looking)
+    for event, act, inputs, outputs in (
+        (work.select, only_theirs, None, only),
+        (everybody.click, lambda: "", None, only),
+        (gallery.select, pick, waiting, chosen),
+        (good.click, approve_chosen, chosen, None),
+        (back.click, return_chosen, [chosen, text], text),
+        (text.submit, return_chosen, [chosen, text], text),
+        (ask.click, overlap, [share, copies], None),
+        (add.click, add_one, [name, role, password, origin], [name, password]),
+        (change.click, change_one, [account, new_role, active, new_password], new_password),
+    ):
+        event(acts.by("lead", act), inputs, outputs, **quiet).then(**looking)
+    account.change(acts.by("lead", fill), account, [new_role, active], **quiet)
+    for act in (approve, return_sample, ask_for_opinions, add_person, change_person):
+        gr.api(acts.by("lead", act), api_name=act.__name__)
+    for act in (team_report, people):
+        gr.api(acts.by("lead", act, reads=True), api_name=act.__name__)
+    return [looking], timer
 
 
-def _comment(event: Event, name: str, concept: str) -> Json:
-    verdict = event.payload.get("verdict")
-    return {
-        "id": event.sample_id,
-        "name": name,
-        "concept": concept,
-        "by": event.by,
-        "at": event.at,
-        "kind": verdict or "commented",
-        "text": event.payload.get("text", ""),
-    }
+def _version(chosen: Json | None) -> tuple[str, int]:
+    """Returns which sample was looked at, and in which version."""
+    if not chosen or "version" not in chosen:
+        raise Refusal(400, "bad", "Choose an image to review first.")
+    return chosen["id"], chosen["version"]
+
+
+def _work(one: team.Share) -> list[object]:
+    return [one.by, one.accepted, one.rejected, one.skipped, one.flagged,
+            number(one.per_minute, 1), number(one.low_percent, 0, " %"), one.approved,
+            one.returned, number(one.same_percent, 0, " %"), ago(one.last)]  # fmt: skip
+
+
+def _count(total: int, only: str) -> str:
+    whose = f" of {only}" if only else ""
+    if total:
+        return f"## To review\n{total}{whose} accepted, not reviewed yet"
+    return f"## To review\nNothing{whose} is left to review."
+
+
+def _sample(row: SampleRow) -> Markup:
+    low = Markup('<span class="fm-low">low:</span> ') if row.low else ""
+    return Markup(
+        '<div class="fm-trio">{}{}{}</div><p><strong>{}</strong> <span class="fm-concept">{}</span>'
+        '<br><span class="fm-muted">{}, {} · {}D {} S {}</span></p>{}'
+    ).format(
+        markup.picture(row.image_sha, "original"),
+        markup.picture(row.image_sha, "foreground", cut_by=row.mask_sha),
+        markup.picture(row.tries[row.picked_try]["image_sha"], "background"),
+        markup.sample_link(row.id, row.name), row.concept, row.decided_by, ago(row.decided_at),
+        low, number(row.score_d), number(row.score_s),
+        markup.note(row.comment) if row.comment else "",
+    )  # fmt: skip
+
+
+def _agreement(found: team.Agreement) -> Markup:
+    level = next((word for least, word in LEVELS if (found.kappa or 0) >= least), LEVELS[-1][1])
+    shown = markup.figures(
+        [
+            ("Kappa of decisions", number(found.kappa), "" if found.kappa is None else level,
+             "How far decisions agree beyond chance (Fleiss). 1: always."),
+            ("Overlap of masks", number(found.mask_iou), "",
+             "Mean IoU of masks that two people accepted. 1: the same pixels."),
+            ("Compared", f"{found.compared} of {found.copied}", "images with copies",
+             "Images with two opinions or more, of those that have copies."),
+        ]
+    )  # fmt: skip
+    nothing = "No image has two opinions yet. Ask for some below; each copy goes to somebody else."
+    return shown if found.compared else shown + markup.note(nothing)
+
+
+def _pair(one: team.Pair) -> list[object]:
+    return [f"{one.first}, {one.second}", one.images, one.same, number(one.kappa),
+            number(one.mask_iou)]  # fmt: skip
+
+
+def _disputed(found: team.Agreement) -> Markup:
+    lines = [
+        Markup("{} <span class='fm-muted'>{}</span>").format(
+            markup.sample_link(group[0].id, group[0].name),
+            " · ".join(f"{one.decided_by}: {one.state}" for one in group),
+        )
+        for group in found.disputed[:50]
+    ]
+    more = len(found.disputed) - len(lines)
+    return markup.items([*lines, *([Markup(f"and {more} more")] if more else [])])
+
+
+def _account(one) -> list[str]:  # noqa: ANN001 (an account of the store)
+    how = "with Hugging Face" if one.origin == "huggingface" else "with a password"
+    return [one.name, one.role, how if one.active else "disabled"]
+
+
+def _comments(store: Store) -> Markup:
+    found = store.roster.comments(COMMENTS)
+    shown = markup.items(_comment(*one) for one in found)
+    return shown or markup.note("No comments yet. C writes one on the shown image.")
+
+
+def _comment(event: Event, name: str, concept: str) -> Markup:
+    kind = event.payload.get("verdict") or "commented"
+    return Markup("{} <span class='fm-muted'>{} · {}</span><br><strong>{}</strong> {}").format(
+        markup.sample_link(event.sample_id, name), concept, ago(event.at), event.by,
+        event.payload.get("text") or kind,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ gets past a sample that somebody else holds.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -98,10 +99,18 @@ def person(request: Request) -> Person:
     Raises:
         Refusal: nobody is signed in, and somebody must be.
     """
-    door: Door = request.app.state.door
+    return recognised(request.app.state.door, request.cookies)
+
+
+def recognised(door: Door, cookies: Mapping[str, str]) -> Person:
+    """Returns the person whose cookies these are.
+
+    Raises:
+        Refusal: nobody is signed in, and somebody must be.
+    """
     if door.demo:
         return Person(VISITOR, "viewer")
-    token = request.cookies.get(door.cookie)
+    token = cookies.get(door.cookie)
     found = door.store.people.of_session(token) if token else None
     if found is not None:
         return Person(found.name, found.role)
@@ -135,7 +144,9 @@ def told(asking: Person | None, value: Any) -> Any:
         return without_places(value)
     if isinstance(value, dict):
         return {key: told(asking, one) for key, one in value.items()}
-    return [told(asking, one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, list | tuple):
+        return type(value)(told(asking, one) for one in value)
+    return value
 
 
 def check_free(review: Review, sample_id: str) -> None:

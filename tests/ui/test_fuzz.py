@@ -10,13 +10,15 @@ import itertools
 import json
 from typing import get_args, get_origin
 
+import gradio as gr
 import pytest
 from pydantic import BaseModel
 from starlette.testclient import TestClient
-from test_signin import MARK, ROLES, House, _cheap_hashes, _our_routes_only, house, needs
+from test_signin import MARK, ROLES, House, _cheap_hashes, _our_routes_only, asks, house, needs
 
 from forgetme import jobs
 from forgetme.errors import ForgetmeError
+from forgetme.ui.acts import OUR_OWN
 from forgetme.ui.guard import MAX_NUMBER
 
 __all__ = ["_cheap_hashes", "_our_routes_only", "house"]
@@ -67,6 +69,15 @@ def asked(browser: TestClient, route, given: dict[str, object], raw: str | None 
     return browser.request(method, path[:20_000], params=query, content=data, headers=headers)
 
 
+def refusal(act, *arguments: object) -> str:
+    """Returns what is said when an act is refused; empty when it is done."""
+    try:
+        act(*arguments)
+    except gr.Error as refused:
+        return refused.message
+    return ""
+
+
 def hostile(route, sample_id: str, version: int):
     """Yields arguments: each field with each value, the other fields as they should be."""
     right = {"sample_id": sample_id, "foreground": sample_id, "seen": version, "version": version,
@@ -101,6 +112,16 @@ def test_no_argument_of_any_route_ends_in_an_error_of_our_own(house: House, who:
     assert count > (1500 if who == "lea" else 100)
     if who in (None, "vic"):
         assert len(house.store.events(house.ids[0])) == before
+
+
+def test_no_argument_of_any_handler_of_gradio_ends_in_an_error_of_our_own(house: House):
+    lea, before = house.browser("lea"), len(house.store.events())
+    for one in house.acts:
+        right = [getattr(field, "value", None) for field in one.inputs]
+        for place, value in itertools.product(range(len(right)), VALUES):
+            said = refusal(one.fn, asks(lea), *right[:place], value, *right[place + 1 :])
+            assert said != OUR_OWN, (one.api_name, one.fn.__name__, place, value)
+    assert len(house.store.events()) == before
 
 
 def test_every_number_of_a_request_has_bounds(house: House):

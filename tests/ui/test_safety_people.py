@@ -10,6 +10,7 @@ import json
 import logging
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 import small_store
 from small_postgres import cluster
@@ -34,6 +35,7 @@ from forgetme import jobs
 from forgetme.dataset import export
 from forgetme.store import Store
 from forgetme.store.database import Database, url_of
+from forgetme.ui.acts import OUR_OWN
 from forgetme.ui.signin import FREE_TRIES, LONGEST_WAIT, Throttle
 
 __all__ = ["_cheap_hashes", "_our_routes_only", "cluster", "house", "provider", "space"]
@@ -166,10 +168,11 @@ def test_nobody_makes_an_account_for_themselves(house):
     """Labelling tools on the internet had sign-in, and a form that let anybody register."""
     before, stranger = house.store.people.list(), house.browser()
     new = {"name": "max", "role": "viewer", "password": "max's long password"}
-    assert stranger.post(f"{API}people", json=new).status_code == 401
-    assert house.browser("ann").post(f"{API}people", json=new).status_code == 403
+    for browser, words in ((stranger, "Sign in"), (house.browser("ann"), "needs the role lead")):
+        with pytest.raises(gr.Error, match=words):
+            house.act(browser, "add_person", *new.values())
     assert house.sign_in(stranger, "max", new["password"]).status_code == 403
-    for path in ("sign-up", "register", "people/max", "door"):
+    for path in ("sign-up", "register", "people", "people/max", "door"):
         assert stranger.post(API + path, json=new).status_code in (401, 404, 405)
     assert house.store.people.list() == before
 
@@ -256,7 +259,7 @@ def test_password_appears_nowhere_but_in_the_request(house, caplog):
     assert secret not in caplog.text
     assert PASSWORD.format("ann") not in caplog.text
     assert PASSWORD.format("ann") not in str(house.store.events())
-    assert "scrypt" not in house.browser("lea").get(f"{API}people").text
+    assert "scrypt" not in str(house.act(house.browser("lea"), "people"))
 
 
 def test_an_error_of_the_database_shows_no_hash_on_the_page_or_in_the_log(house, caplog):
@@ -269,10 +272,12 @@ def test_an_error_of_the_database_shows_no_hash_on_the_page_or_in_the_log(house,
                 "BEGIN SELECT RAISE(ABORT, 'refused by the test'); END"
             )
     new = {"name": "max", "role": "viewer", "password": "max's long password"}
-    for answer in (lea.post(f"{API}people", json=new), house.sign_in(lea, "lea")):
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "internal"
-        assert "refused" not in answer.text
+    with pytest.raises(gr.Error) as refused:
+        house.act(lea, "add_person", *new.values())
+    assert refused.value.message == OUR_OWN
+    answer = house.sign_in(lea, "lea")
+    assert (answer.status_code, answer.json()["error"]) == (500, "internal")
+    assert "refused" not in answer.text
     assert caplog.text.count("refused by the test") >= 2, "the log tells what happened"
     for secret in (new["password"], PASSWORD.format("lea"), "scrypt$"):
         assert secret not in caplog.text

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import gradio as gr
 import pytest
 from fastapi.routing import APIRoute
+from gradio.blocks import BlockFunction
 from page_server import TruthModels, fill_store
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from forgetme.curate.review import Review
@@ -18,11 +22,13 @@ from forgetme.curate.worker import Worker
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store, passwords
 from forgetme.ui import page, who
+from forgetme.ui.acts import Acts
 from forgetme.ui.oauth import hub_sign_in
 
 API = "/forgetme/api/"
 MARK = {"X-ForgetMe": "1"}
 HOME = "http://127.0.0.1:7860"
+BLOCKS = page.blocks
 PASSWORD = "{}'s long password"
 PUBLIC = {f"{API}{name}" for name in ("door", "sign-in", "sign-out")}
 # What a viewer may send: their own keys and views, and what to show without keeping it.
@@ -48,7 +54,7 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _our_routes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves Gradio's own routes out: they take seconds to build, and `test_safety` has them."""
-    monkeypatch.setattr(page, "blocks", lambda: None)
+    monkeypatch.setattr(page, "blocks", lambda _: None)
     monkeypatch.setattr("gradio.mount_gradio_app", lambda *_, **__: None)
 
 
@@ -72,9 +78,32 @@ class House:
         password = PASSWORD.format(name) if password is None else password
         return browser.post(f"{API}sign-in", json={"name": name, "password": password})
 
+    @cached_property
+    def acts(self) -> list[BlockFunction]:
+        """All that Gradio's queue runs: the handlers of the tabs and the endpoints."""
+        bound = Acts(self.app.app.state.door, self.review, self.worker)
+        return [one for one in BLOCKS(bound).fns.values() if one.fn is not None]
+
+    def act(self, browser: TestClient, name: str, *values: object):
+        """Does what an endpoint does, as the queue runs it, for whoever has the browser's cookies.
+
+        Raises:
+            gr.Error: it is refused; the message says why.
+        """
+        return next(one.fn for one in self.acts if one.api_name == name)(asks(browser), *values)
+
     def routes(self) -> list[APIRoute]:
         """Returns our own routes, not those of Gradio."""
         return [one for one in walk(self.app.app.routes) if one.path.startswith("/forgetme/")]
+
+
+def asks(browser: TestClient) -> gr.Request:
+    """Returns a browser's request as Gradio hands it to a handler."""
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    headers = [(b"cookie", cookies.encode()), (b"host", b"127.0.0.1:7860")]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": headers,
+             "query_string": b"", "scheme": "http", "server": ("127.0.0.1", 7860)}  # fmt: skip
+    return gr.Request(Request(scope))
 
 
 def walk(routes) -> Iterator[APIRoute]:
@@ -158,6 +187,22 @@ def test_every_change_asks_for_more_than_looking(house):
             assert needs(route) in ("curator", "lead") or route.path in OWN, route.path
 
 
+def test_every_handler_and_endpoint_of_gradio_asks_for_a_role(house):
+    assert len(house.acts) > 15, "the walk must find them"
+    before, people = house.store.events(), house.store.people.list()
+    for browser, rank in (
+        (house.browser(), -1),
+        (house.browser("vic"), 0),
+        (house.browser("ann"), 1),
+    ):
+        for one in house.acts:
+            if who.RANK[one.fn.role] > rank:
+                words = "Sign in" if rank < 0 else f"needs the role {one.fn.role}"
+                with pytest.raises(gr.Error, match=words):
+                    one.fn(asks(browser), *[None] * len(one.inputs))
+    assert (house.store.events(), house.store.people.list()) == (before, people)
+
+
 def test_act_is_recorded_under_the_signed_in_name_only(house):
     ann = house.browser("ann")
     path = f"{API}samples/{house.ids[0]}/reject"
@@ -188,9 +233,9 @@ def test_without_accounts_a_page_for_the_network_lets_nobody_in(store):
 def test_first_account_closes_the_door_of_a_running_page(store):
     house = House(store)
     owner = house.browser()
-    new = {"name": "lea", "role": "curator", "password": PASSWORD.format("lea")}
-    assert "must be a lead's" in owner.post(f"{API}people", json=new).json()["words"]
-    assert owner.post(f"{API}people", json=new | {"role": "lead"}).status_code == 200
+    with pytest.raises(gr.Error, match="must be a lead's"):
+        house.act(owner, "add_person", "lea", "curator", PASSWORD.format("lea"))
+    assert house.act(owner, "add_person", "lea", "lead", PASSWORD.format("lea"))["role"] == "lead"
     assert owner.get(f"{API}session").status_code == 401
     assert house.browser("lea").get(f"{API}session").json()["role"] == "lead"
 
@@ -279,12 +324,12 @@ def test_second_opinion_is_refused_to_whoever_gave_the_first(house):
     ann, ben = house.browser("ann"), house.browser("ben")
     lea = house.browser("lea")
     assert ann.post(f"{API}samples/{house.ids[0]}/reject", json={}).status_code == 200
-    assert lea.post(f"{API}team/overlap", json={"share": 1.0, "copies": 2}).json()["added"] == 3
+    assert house.act(lea, "ask_for_opinions", 1.0, 2)["added"] == 3
     twin = next(g[1].id for g in house.store.roster.copies() if g[0].id == house.ids[0])
     answer = ann.post(f"{API}samples/{twin}/reject", json={})
     assert (answer.status_code, answer.json()["error"]) == (409, "twin")
     assert ben.post(f"{API}samples/{twin}/reject", json={}).status_code == 200
-    found = lea.get(f"{API}team").json()
+    found = house.act(lea, "team_report")
     assert found["agreement"]["compared"] == 1
     assert [one["by"] for one in found["shares"]] == ["ann", "ben"]
 
@@ -306,11 +351,14 @@ def test_versions_of_a_conflict_can_be_seen_side_by_side(house):
 
 def test_lead_cannot_lock_the_team_out_by_mistake(house):
     lea = house.browser("lea")
-    for change in ({"active": False}, {"role": "viewer"}):
-        assert lea.post(f"{API}people/lea", json=change).status_code == 400
-    assert lea.post(f"{API}people/ann", json={"role": "viewer"}).status_code == 200
-    assert lea.post(f"{API}people/nobody", json={"role": "viewer"}).status_code == 400
-    assert lea.post(f"{API}people/ann", json={"role": "king"}).status_code == 422
+    for role, active in (("viewer", True), (None, False)):
+        with pytest.raises(gr.Error, match="take this from yourself"):
+            house.act(lea, "change_person", "lea", role, active)
+    house.act(lea, "change_person", "ann", "viewer")
+    assert house.store.people.get("ann").role == "viewer"
+    for name, role, words in (("nobody", "viewer", "nobody"), ("ann", "king", "role")):
+        with pytest.raises(gr.Error, match=words):
+            house.act(lea, "change_person", name, role)
 
 
 def test_role_taken_away_counts_at_the_next_request(house):
@@ -402,8 +450,7 @@ def test_space_lets_in_only_whom_a_lead_added(space):
     assert space.store.people.get("max") is None
     olga = space.browser(home=ON_SPACE)
     come_back(olga, "olga")
-    new = {"name": "max", "role": "curator", "origin": "huggingface"}
-    assert olga.post(f"{API}people", json=new).status_code == 200
+    space.act(olga, "add_person", "max", "curator", None, "huggingface")
     assert come_back(stranger, "max").headers["location"] == "/"
     assert stranger.get(f"{API}session").json()["by"] == "max"
 

@@ -16,6 +16,19 @@ let worksAs = null; // under whose name this page began
 let hadAccount = false; // whether it began with an account
 
 backFromHub(); // before any tab reads the address
+askForGradioToo();
+
+/** Gradio's parts ask its queue: when nobody is signed in, the dialog comes, then the same again. */
+function askForGradioToo() {
+  const plain = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await plain(...asked);
+    const address = String(asked[0]?.url ?? asked[0]);
+    if (answer.status !== 401 || !address.includes("/gradio_api/queue/")) return answer;
+    await signedIn();
+    return plain(...asked);
+  };
+}
 
 /** Tells under whose name this page works. */
 export function workAs(name) {

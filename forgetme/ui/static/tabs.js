@@ -1,4 +1,5 @@
 // Keeps the open tab in the address, so that a link or a reload opens it again.
+import "./signin.js"; // asks who is there before a tab asks for anything
 
 const FIRST = "curate";
 const buttonOf = (tab) => document.querySelector(`#fm-tab-${CSS.escape(tab)}-button`);
