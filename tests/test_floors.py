@@ -21,7 +21,7 @@ FLOORS = {
     1: "stages metrics scenes",
     2: "store",
     3: "dataset jobs",
-    4: "curate train",
+    4: "curate train classify",
     5: "compare tiny",
     6: "cli ui app __main__",
 }

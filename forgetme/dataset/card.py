@@ -224,8 +224,8 @@ def _table1(stats: Sequence[ConceptStats]) -> str:
         for one in stats
     ]  # fmt: skip
     heads = (
-        "concept", "images", "selected", "success", "mean Entangled-D", "mean Entangled-S",
-        "variant", "accepted by people", "by the policy",
+        "concept", "images", "accepted", "accepted of images", "mean Entangled-D",
+        "mean Entangled-S", "variant", "accepted by people", "by the policy",
     )  # fmt: skip
     return _table(heads, lines)
 
