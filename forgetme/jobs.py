@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from forgetme.errors import ForgetmeError
 from forgetme.store import process
 from forgetme.store.job_state import ENDED, Job, JobRow, State, found, host_name, lives, state_of
+from forgetme.store.jobs import DAMAGED
 
 if TYPE_CHECKING:
     from forgetme.store import Store
@@ -113,8 +114,14 @@ def submit(
 
 
 def again(store: Store, job_id: str, by: str) -> Job:
-    """Asks for the same work once more."""
+    """Asks for the same work once more.
+
+    Raises:
+        ForgetmeError: what was asked for is damaged.
+    """
     row = store.jobs.get(job_id)
+    if row.error == DAMAGED:
+        raise ForgetmeError(DAMAGED)
     return submit(store, row.kind, row.arguments, by, heavy=row.heavy)
 
 

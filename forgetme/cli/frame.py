@@ -128,8 +128,10 @@ def print_table(columns: dict[str, Sequence[str]], *, words: int) -> None:
     console.print(table)
 
 
-def open_store(location: str, blobs: Path | None, *, existing: bool = False) -> Store:
-    """Opens a store; with `existing`, only one that is there."""
+def open_store(
+    location: str, blobs: Path | None, *, existing: bool = False, damaged: bool = False
+) -> Store:
+    """Opens a store; with `existing`, only one that is there; with `damaged`, to look after it."""
     from forgetme.store import Store
 
     if existing and "://" not in location and not (Path(location) / "store.db").is_file():
@@ -137,7 +139,7 @@ def open_store(location: str, blobs: Path | None, *, existing: bool = False) -> 
             f"{location}: no store here; make one with: python -m forgetme curate IMAGES "
             f"--concept cat --store {location}"
         )
-    return Store(location, blobs=blobs)
+    return Store(location, blobs=blobs, damaged=damaged)
 
 
 class progress:  # noqa: N801 (used as a function)

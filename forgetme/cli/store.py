@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from forgetme.cli.frame import (
     say,
 )
 
+if TYPE_CHECKING:
+    from forgetme.store import Store
+
 care = typer.Typer(
     help="Look after a store: check it, derive its rows again, copy it.",
     no_args_is_help=True,
@@ -28,16 +31,16 @@ app.add_typer(care, name="store")
 
 @care.command()
 def check(store: StoreOption, blobs: BlobsOption = None, as_json: JsonOption = False) -> None:
-    """Compare every row with its events and every image with its name; exit code 1 on damage."""
-    with open_store(store, blobs, existing=True) as opened:
-        problems = opened.check()
+    """Compare all that the store holds with its events, names and hashes; exit code 1 on damage."""
+    with open_store(store, blobs, existing=True, damaged=True) as opened:
+        problems = [*opened.check(), *_beside(opened)]
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:
         for problem in problems:
             say(problem)
         if not problems:
-            say("All rows fit their events, and all images their names.")
+            say("All rows fit their events, all images their names, and all files their hashes.")
     if problems:
         raise typer.Exit(1)
 
@@ -45,7 +48,7 @@ def check(store: StoreOption, blobs: BlobsOption = None, as_json: JsonOption = F
 @care.command()
 def rebuild(store: StoreOption, blobs: BlobsOption = None) -> None:
     """Derive all rows from the events again, in one transaction; nothing is decided anew."""
-    with open_store(store, blobs, existing=True) as opened:
+    with open_store(store, blobs, existing=True, damaged=True) as opened:
         say(f"{opened.rebuild()} samples derived from their events.")
 
 
@@ -59,3 +62,24 @@ def backup(
     with open_store(store, blobs, existing=True) as opened:
         say(f"{opened.backup(out)}")
     note(f"open it with: python app.py --store {out}")
+
+
+def _beside(store: Store) -> list[str]:
+    """Looks through runs, comparisons and what was computed once; imports only what it needs."""
+    from forgetme.stages.answers import AnswerCache
+    from forgetme.stages.weights import default_cache
+
+    found = AnswerCache.problems(default_cache() / "verdicts.db")
+    if (store.folder / "runs").is_dir():
+        from forgetme.train import damage
+
+        found += damage.problems(store)
+    if (store.folder / "comparisons").is_dir():
+        from forgetme.compare import kept
+
+        found += kept.problems(store)
+    if store.embeddings.is_dir():
+        from forgetme.stages.embeddings import EmbeddingFolder
+
+        found += EmbeddingFolder.problems(store.embeddings)
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,9 @@ import numpy as np
 
 from forgetme.errors import BrokenImageError, ForgetmeError
 from forgetme.record.images import array_sha, atomic_write, png_bytes, read_image
+from forgetme.record.summed import opened, sealed
 
 log = logging.getLogger(__name__)
-_SUM = "sha256"
-
-
-def _sum(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def key_of(**parts: Any) -> str:
@@ -40,17 +37,14 @@ class Cache:
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Returns what `keep` was given under a key; None where there is none."""
+        path = self._path(key, "json")
         try:
-            found = json.loads(self._path(key, "json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return opened(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
             return None
-        if not isinstance(found, dict):
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be used (%s); it is computed again", path, error)
             return None
-        known = found.pop(_SUM, None)  # files of before it was kept have none
-        if known not in (None, _sum(found)):
-            log.warning("%s is not what was written; it is computed again", self._path(key, "json"))
-            return None
-        return found
 
     def keep(self, key: str, record: dict[str, Any]) -> None:
         """Keeps a record of plain JSON; a number that is not finite is refused.
@@ -58,8 +52,7 @@ class Cache:
         Raises:
             DiskFullError: no room is left.
         """
-        record = {**record, _SUM: _sum(record)}
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(sealed(record), ensure_ascii=False)
         self._write(self._path(key, "json"), text.encode())
 
     def keep_picture(self, picture: np.ndarray) -> str:
@@ -84,6 +77,17 @@ class Cache:
         if array_sha(found) != sha:
             raise ForgetmeError(f"{path} is not what it was; delete it and compare again")
         return found
+
+    def problems(self) -> Iterator[str]:
+        """Yields one sentence for each file that is not what was written."""
+        for path in sorted(self.folder.glob("??/*.json")):
+            if self.record(path.stem) is None:
+                yield f"{path} is damaged; the next comparison computes it again"
+        for path in sorted(self.folder.glob("??/*.png")):
+            try:
+                self.picture(path.stem)
+            except ForgetmeError:
+                yield f"{path} is damaged; delete it and compare again"
 
     def file(self, sha: str) -> Path:
         """Returns the file of a picture that was kept."""

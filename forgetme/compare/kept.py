@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgetme.compare.cache import Cache
 from forgetme.errors import ForgetmeError
+from forgetme.record.summed import opened, picture_problem
 from forgetme.store import Store
 from forgetme.store.names import plain_folders
 
@@ -70,6 +72,18 @@ def kept_comparisons(store: Store) -> list[Kept]:
             found.append(Kept(folder.name, None, str(error)))
     found.sort(key=lambda one: one.name)
     return sorted(found, key=lambda one: one.table["made"] if one.table else "", reverse=True)
+
+
+def problems(store: Store) -> list[str]:
+    """Returns one sentence for each damaged file of a comparison, with what to do about it."""
+    folder = comparisons_folder(store)
+    found = [one.trouble for one in kept_comparisons(store) if one.trouble is not None]
+    found += [
+        f"{path} is damaged ({words}); make the comparison again"
+        for path in sorted(folder.glob("*/pictures/*.png"))
+        if (words := picture_problem(path))
+    ]
+    return [*found, *Cache(folder / CACHE).problems()]
 
 
 def read_table(store: Store, name: str) -> dict[str, Any]:
@@ -169,10 +183,12 @@ def _parsed(path: Path) -> dict[str, Any]:
     where = f"the comparison {path.parent.name}"
     again = "make it again: python -m forgetme compare"
     try:
-        table = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        table = opened(json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None))
     except (OSError, ValueError) as error:
-        raise ForgetmeError(f"{where} has a {TABLE} that cannot be read; {again}") from error
-    if not isinstance(table, dict) or table.get("version") != VERSION:
+        raise ForgetmeError(
+            f"{where} has a {TABLE} that cannot be read ({error}); {again}"
+        ) from error
+    if table.get("version") != VERSION:
         raise ForgetmeError(f"{where} is not of version {VERSION}, the only one known; {again}")
     missing = [key for key in _NEEDED if key not in table]
     if missing:

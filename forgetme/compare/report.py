@@ -16,6 +16,7 @@ from forgetme.compare.latex import latex_table
 from forgetme.compare.page import html_page
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import atomic_write
+from forgetme.record.summed import sealed
 
 PICTURES = "pictures"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
@@ -58,11 +59,15 @@ def write_report(out: Path, table: Table, pictures: Mapping[str, Path]) -> None:
     atomic_write(out / REPORTS["html"], html_page(table, pictures).encode())
     atomic_write(out / REPORTS["csv"], csv_of(table).encode())
     atomic_write(out / REPORTS["tex"], latex_table(table).encode())
-    text = json.dumps(table, ensure_ascii=False, allow_nan=False)
-    atomic_write(out / TABLE, text.encode())
+    write_table(out, table)
     for path in (out / PICTURES).glob("*.png"):
         if f"{PICTURES}/{path.name}" not in pictures:
             path.unlink()
+
+
+def write_table(out: Path, table: Table) -> None:
+    """Writes a table alone, with its hash inside."""
+    atomic_write(out / TABLE, json.dumps(sealed(table), ensure_ascii=False).encode())
 
 
 def csv_of(table: Table) -> str:

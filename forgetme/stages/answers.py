@@ -57,6 +57,23 @@ class AnswerCache:
             return None
         return Verdict(bool(row[0]), row[1], row[2], made_by)
 
+    @staticmethod
+    def problems(path: Path) -> list[str]:
+        """Returns one sentence for each answer of a file that is not what was written."""
+        if not path.is_file():
+            return []
+        try:
+            with closing(sqlite3.connect(path, timeout=30)) as db:
+                found = [line[0] for line in db.execute("pragma integrity_check")]
+                rows = db.execute("select * from verdict").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [f"{path} is damaged ({error}); delete it: the verifier is asked again"]
+        # rows of before have no hash, files of before no column for one
+        damaged = sum(row[4:] not in ((), (None,), (_sum(*row[:4]),)) for row in rows)
+        if damaged or found != ["ok"]:
+            return [f"{path} is damaged in {damaged} answers; these are asked again"]
+        return []
+
     def put(self, asked: str, verdict: Verdict) -> None:
         """Keeps an answer."""
         row = (asked, int(verdict.yes), verdict.confidence, verdict.reason)

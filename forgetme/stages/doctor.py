@@ -41,7 +41,7 @@ RECORDED = {"diffusion": "unet", "clipaway": "clipaway_adapter"}  # the run that
 PACKAGES = (
     *("torch", "torchvision", "numpy", "pillow", "opencv-python", "scipy"),
     *("segment-anything", "open-clip-torch", "simple-lama-inpainting", "diffusers"),
-    *("transformers", "safetensors", "sqlalchemy", "alembic", "gradio", "openai"),
+    *("transformers", "safetensors", "sqlalchemy", "gradio", "openai"),
 )
 OPTIONAL_PACKAGES = {"psycopg": "a store on PostgreSQL"}
 INSTALL = "pip install -r requirements.txt"

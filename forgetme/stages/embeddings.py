@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 LIMIT_BYTES = 4 * 2**30  # a thousand images of vit_h
 _SUM = "sha256"
+DAMAGED = (OSError, SafetensorError, KeyError, ValueError)
 LOOK_EVERY = 64  # files written between looks at the folder's size
 
 
@@ -46,15 +48,11 @@ class EmbeddingFolder:
         """Returns an image's embedding as `put` got it, bit for bit; None when it is not there."""
         path = self._path(image_sha)
         try:
-            tensors = load(path.read_bytes())
-            kept = tensors["embedding"]
-            known = tensors.get(_SUM)  # files of before it was kept have none
-            if known is not None and not torch.equal(known, _sum(kept)):
-                raise ValueError("it is not what was written")
+            kept = _read(path)
             os.utime(path)  # used now: stays longer
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except DAMAGED as error:
             log.warning("%s cannot be used (%s); it is computed again", path, error)
             return None
         return kept.to(device)
@@ -71,6 +69,15 @@ class EmbeddingFolder:
         except OSError as error:
             log.warning("embeddings are not kept on disk, clicks may wait longer: %s", error)
         self._written += 1
+
+    @staticmethod
+    def problems(folder: Path) -> Iterator[str]:
+        """Yields one sentence for each embedding below a folder that is not what was written."""
+        for path in sorted(folder.glob("??/*.safetensors")):
+            try:
+                _read(path)
+            except DAMAGED as error:
+                yield f"{path} is damaged ({error}); it is computed again when it is needed"
 
     def _path(self, image_sha: str) -> Path:
         return self.folder / image_sha[:2] / f"{image_sha}.{self._signature}.safetensors"
@@ -89,6 +96,15 @@ class EmbeddingFolder:
                 break
             path.unlink(missing_ok=True)
             surplus -= size
+
+
+def _read(path: Path) -> torch.Tensor:
+    tensors = load(path.read_bytes())
+    kept = tensors["embedding"]
+    known = tensors.get(_SUM)  # files of before it was kept have none
+    if known is not None and not torch.equal(known, _sum(kept)):
+        raise ValueError("it is not what was written")
+    return kept
 
 
 def _sum(embedding: torch.Tensor) -> torch.Tensor:

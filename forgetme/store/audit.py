@@ -6,7 +6,18 @@ from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import array_sha, read_image
@@ -15,19 +26,15 @@ from forgetme.store.blobs import Blobs
 from forgetme.store.database import Database
 from forgetme.store.project import project
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.rows import (
-    event_digest,
-    event_of,
-    event_problem,
-    events_of,
-    first_row,
-    values_of,
-)
-from forgetme.store.schema import event, metadata, sample
+from forgetme.store.rows import event_digest, event_of, event_problem, events_of, line_of
+from forgetme.store.schema import event, job, look, metadata, person, preference, sample, session
+from forgetme.store.sums import damage, digest, is_whole, same
 
 BATCH = 500  # rows a statement
 _STREAM = {"yield_per": BATCH}
 _SHA_KEYS = ("image_sha", "mask_sha")
+_LESS = (session, preference, job, look)  # lines of these cost no more than doing a thing again
+_SEALED = (person, *_LESS)
 
 
 def check(database: Database, blobs: Blobs) -> list[str]:
@@ -54,21 +61,40 @@ def _check_rows(
             problems += damaged
             continue
         events = [event_of(line) for line in lines]
-        row = first_row(connection, select(sample).where(sample.c.id == events[0].sample_id))
-        problems += _compare(events, row)
+        found = select(sample).where(sample.c.id == events[0].sample_id)
+        problems += _compare(events, connection.execute(found).mappings().first())
         shas |= {one.payload.get(key) for one in events for key in _SHA_KEYS}
     known = select(event.c.sample_id)
     for lost in connection.scalars(select(sample.c.id).where(sample.c.id.not_in(known))):
         problems.append(f"sample {lost} has no events; run rebuild")
+    for table, line in _damaged(connection):
+        todo = "run rebuild, which removes it"
+        if table is person:
+            todo = f"bring back a backup, or: python -m forgetme people remove {line['name']}"
+        problems.append(f"{damage(table, line)}; {todo}")
+
+
+def _damaged(connection: Connection) -> Iterator[tuple[Table, Mapping[str, Any]]]:
+    """Yields the lines of the tables beside the log that are not what was written."""
+    for table in _SEALED:
+        for line in connection.execute(select(table)).mappings().all():
+            if not is_whole(table, line):
+                yield table, line
 
 
 def rebuild(database: Database, blobs: Blobs) -> int:
     """Derives all samples from the events again, in one transaction, and returns their number.
 
-    Images that are lost or damaged are made again where the log says how.
+    Images that are lost or damaged are made again where the log says how. What is damaged beside
+    the log and can be had again, such as a session, is removed.
     """
     with database.write() as connection:
+        database.mend_indexes(connection)
         count = derive(connection)
+        for table, line in list(_damaged(connection)):
+            if table in _LESS:
+                connection.execute(delete(table).where(same(table, line)))
+    database.go_on()
     with database.read() as connection:
         shas = {
             one.payload.get(k)
@@ -89,7 +115,7 @@ def derive(connection: Connection) -> int:
         ForgetmeError: the events of a sample do not fit each other.
     """
     connection.execute(delete(sample))
-    rows = (values_of(_folded(events)) for events in _histories(connection))
+    rows = (line_of(_folded(events)) for events in _histories(connection))
     count = 0
     while batch := list(islice(rows, BATCH)):
         connection.execute(insert(sample), batch)
@@ -119,12 +145,16 @@ def copy(source: Database, target: Database) -> None:
 
 
 def seal(connection: Connection) -> None:
-    """Hashes the events that an older version wrote without."""
+    """Hashes the lines that an older version wrote without."""
     query = select(event).where(event.c.digest.is_(None)).order_by(event.c.id).limit(BATCH)
     while lines := connection.execute(query).mappings().all():
         sums = [{"one": line["id"], "sum": event_digest(line)} for line in lines]
         change = update(event).where(event.c.id == bindparam("one")).values(digest=bindparam("sum"))
         connection.execute(change, sums)
+    for table in _SEALED:
+        for line in connection.execute(select(table).where(table.c.digest.is_(None))).mappings():
+            change = update(table).where(same(table, line)).values(digest=digest(table, line))
+            connection.execute(change)
 
 
 def remake(database: Database, blobs: Blobs, sha: str) -> bool:
@@ -168,12 +198,13 @@ def _histories(connection: Connection) -> Iterator[list[Event]]:
     return ([event_of(line) for line in lines] for lines in _lines(connection))
 
 
-def _compare(events: list[Event], row: SampleRow | None) -> list[str]:
+def _compare(events: list[Event], line: Mapping[str, Any] | None) -> list[str]:
     sample_id = events[0].sample_id
     if [one.version for one in events] != list(range(1, len(events) + 1)):
         return [f"sample {sample_id}: events are missing; bring back a backup"]
     try:
-        derived = project(events)
+        derived = line_of(project(events))
     except (KeyError, ValueError) as error:
         return [f"sample {sample_id}: its events do not fit ({error}); bring back a backup"]
-    return [] if derived == row else [f"sample {sample_id} differs from its events; run rebuild"]
+    fits = line is not None and dict(line) == derived
+    return [] if fits else [f"sample {sample_id} differs from its events; run rebuild"]

@@ -1,9 +1,13 @@
 """One engine for SQLite and PostgreSQL: durable commits, one writer at a time, plain errors."""
 
 import json
+import logging
+import os
 import shlex
+import shutil
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +18,8 @@ from sqlalchemy import URL, Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from forgetme.errors import DiskFullError, ForgetmeError
+
+_log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 60  # how long a writer waits for another process
 CACHE_KIB = 16_384  # SQLite's pages in memory, a connection: the indexes of 50,000 samples
@@ -34,7 +40,9 @@ def _read_json(text: str) -> Any:
 class Database:
     """Reads see one moment; writes take turns, so that event ids grow with commits.
 
-    A commit that returned survives `kill -9` and a power cut (WAL with synchronous=FULL).
+    A commit that returned survives `kill -9` and a power cut (WAL with synchronous=FULL). SQLite
+    passes over what it cannot read at the end of its log; so the number of commits is kept in the
+    database and, once each has returned, beside it, see `check_count`.
     """
 
     def __init__(self, url: URL) -> None:
@@ -82,12 +90,62 @@ class Database:
         """
         level = "FULL" if durable else "NORMAL"
         engine = self.engine.execution_options(forgetme_write=level)
-        with self._plain_errors(), self._turn, engine.connect() as connection, connection.begin():
-            if not self.is_sqlite:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRES_WRITER})"))
-                if not durable:
-                    connection.execute(text("SET LOCAL synchronous_commit = off"))
-            yield connection
+        with self._plain_errors(), self._turn, engine.connect() as connection:
+            with connection.begin():
+                if not self.is_sqlite:
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRES_WRITER})"))
+                    if not durable:
+                        connection.execute(text("SET LOCAL synchronous_commit = off"))
+                before = self._changes(connection)
+                yield connection
+                is_kept = durable and self._changes(connection) > before
+                count = _count(connection, 1) if is_kept else 0
+            if count:
+                self._note(count)
+
+    def check_count(self) -> str | None:
+        """Compares the commits that had returned with those in the database; SQLite only.
+
+        Returns:
+            What is wrong with the number beside the database, or None.
+
+        Raises:
+            ForgetmeError: the database lacks some of them.
+        """
+        known = self._noted()  # first: the database is never behind what was noted before
+        if known is None:
+            return None
+        if known < 0:
+            return f"{self._beside('-count')} is damaged; run rebuild, which writes it anew"
+        with self.read() as connection:
+            count = _count(connection)
+        if count >= known:
+            return None
+        raise ForgetmeError(
+            f"{self.name} lacks the last {known - count} of {known} writes that were saved: its "
+            "log store.db-wal was damaged or lost, or an older copy was put in its place. Bring "
+            "back a backup, or run `python -m forgetme store rebuild` to go on without them"
+        )
+
+    def save_log(self, backups: Path) -> None:
+        """Copies SQLite's log away before it is closed, for whoever can still read something."""
+        log = self._beside("-wal")
+        if log.is_file() and log.stat().st_size:
+            backups.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, backups / f"damaged-{log.stat().st_mtime_ns}.db-wal")
+
+    def go_on(self) -> None:
+        """Counts from what is there; what was lost is not asked for any more."""
+        if self.is_sqlite:
+            with self.write() as connection:
+                self._beside("-count").unlink(missing_ok=True)
+                count = _count(connection, 1)
+            self._note(count)
+
+    def mend_indexes(self, connection: Connection) -> None:
+        """Makes SQLite's indexes again from the lines, inside a transaction that is open."""
+        if self.is_sqlite:
+            connection.exec_driver_sql("REINDEX")
 
     def check_encoding(self) -> None:
         """Refuses a PostgreSQL database that cannot hold every name and comment.
@@ -110,6 +168,38 @@ class Database:
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
+
+    def _beside(self, ending: str) -> Path:
+        return Path(f"{self.url.database}{ending}")
+
+    def _changes(self, connection: Connection) -> int:
+        """How many lines this connection has changed; 0 where nothing is counted."""
+        return connection.connection.dbapi_connection.total_changes if self.is_sqlite else 0
+
+    def _noted(self) -> int | None:
+        """The highest number of commits that was noted; None for none, -1 where it is damaged."""
+        if not self.is_sqlite:
+            return None
+        try:
+            words = self._beside("-count").read_bytes()
+        except FileNotFoundError:
+            return None
+        number, _, summed = words.strip().partition(b" ")
+        whole = number.isdigit() and summed == b"%08x" % zlib.crc32(number)
+        return int(number) if whole else -1
+
+    def _note(self, count: int) -> None:
+        """Notes a commit that has returned; waits for no disk, since less is noted at worst."""
+        try:
+            if (self._noted() or 0) < count:  # another process may have noted a later one
+                number = b"%010d" % count
+                handle = os.open(self._beside("-count"), os.O_WRONLY | os.O_CREAT, 0o666)
+                try:
+                    os.write(handle, b"%s %08x\n" % (number, zlib.crc32(number)))
+                finally:
+                    os.close(handle)
+        except OSError as error:  # the commit itself is on the disk
+            _log.warning("cannot note the number of commits: %s", error)
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
@@ -145,6 +235,14 @@ class Database:
                 f"{self.name} is no store or is damaged ({error.orig}); bring back a backup"
             )
         return error
+
+
+def _count(connection: Connection, more: int = 0) -> int:
+    """Returns the number of commits that is kept in the database, after adding to it."""
+    count = connection.exec_driver_sql("PRAGMA user_version").scalar() + more
+    if more:
+        connection.exec_driver_sql(f"PRAGMA user_version = {count}")
+    return count
 
 
 def url_of(location: str | Path) -> URL:

@@ -13,78 +13,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    Select,
-    String,
-    Table,
-    Text,
-    and_,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from forgetme.errors import ForgetmeError
 from forgetme.store.database import Database
 from forgetme.store.job_state import JobRow
 from forgetme.store.payloads import plain_json
-from forgetme.store.schema import event, lease, metadata, sample
+from forgetme.store.schema import event, job, lease, sample, wanted
+from forgetme.store.sums import Line, change, is_whole, sealed
 
 WANTED_SECONDS = 600.0  # a wish older than this is nobody's any more
+DAMAGED = (
+    "What was written down of this job is damaged; ask for the work anew. "
+    "`python -m forgetme store rebuild` removes this line."
+)
 _MANY = 500  # values in one statement
 _ID = re.compile(r"[0-9a-f]{16}")
-_json = JSON(none_as_null=True)
-_NOT_COPIED = {"copied": False}  # a backup holds decisions, not the processes of one machine
-
-job = Table(
-    "job",
-    metadata,
-    Column("id", String(16), primary_key=True),
-    Column("kind", String(32), nullable=False),
-    Column("arguments", _json, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("heavy", Boolean, nullable=False),
-    Column("created", Float(53), nullable=False),  # all times in seconds since 1970
-    Column("host", Text),
-    Column("claimed", Float(53)),
-    Column("pid", Integer),
-    Column("process_start", Text),  # with the pid, names one process
-    Column("began", Float(53)),
-    Column("heartbeat", Float(53)),
-    Column("step", Integer, nullable=False),
-    Column("total", Integer),
-    Column("words", Text, nullable=False),
-    Column("subject", Text),
-    Column("stop_by", Text),
-    Column("ended", Float(53)),
-    Column("outcome", String(16)),
-    Column("result", _json),
-    Column("error", Text),
-    Index("job_outcome_created", "outcome", "created"),
-    Index("job_created", "created"),
-    info=_NOT_COPIED,
-)
-
-wanted = Table(
-    "wanted",
-    metadata,
-    Column("sample_id", String(16), primary_key=True),
-    Column("at", Float(53), nullable=False),
-    Column("place", Integer, nullable=False),  # 0 is needed first
-    Index("wanted_place", "place"),
-    info=_NOT_COPIED,
-)
 
 
 class Jobs:
@@ -144,7 +89,7 @@ class Jobs:
                 open_ones = _rows(connection, job.c.outcome.is_(None), job.c.kind == kind)
                 if found := next((one for one in open_ones if unless(one)), None):
                     return found
-            connection.execute(insert(job).values(**_values(row)))
+            connection.execute(insert(job).values(sealed(job, _values(row))))
         return row
 
     def get(self, job_id: str) -> JobRow:
@@ -162,7 +107,7 @@ class Jobs:
         if kind is not None:
             query = query.where(job.c.kind == kind)
         with self._database.read() as connection:
-            return [JobRow(**line) for line in connection.execute(query).mappings()]
+            return [_row(line) for line in connection.execute(query).mappings()]
 
     def unfinished(self) -> list[JobRow]:
         """Returns the jobs without a written end, the oldest first."""
@@ -180,7 +125,7 @@ class Jobs:
             chosen = pick(_rows(connection, job.c.outcome.is_(None)))
             if chosen is not None:
                 values = {"host": host, "claimed": time.time()}
-                connection.execute(update(job).where(job.c.id == chosen.id).values(**values))
+                change(connection, job, job.c.id == chosen.id, **values)
         return chosen
 
     def spawned(self, job_id: str, host: str, pid: int, start: str | None) -> None:
@@ -188,7 +133,7 @@ class Jobs:
         still = (job.c.id == job_id, job.c.outcome.is_(None), job.c.pid.is_(None))
         values = {"host": host, "pid": pid, "process_start": start, "heartbeat": time.time()}
         with self._database.write() as connection:
-            connection.execute(update(job).where(*still).values(**values))
+            change(connection, job, *still, **values)
 
     def begin(
         self, job_id: str, host: str, pid: int, start: str | None, alive: Callable[[JobRow], bool]
@@ -209,7 +154,7 @@ class Jobs:
             now = time.time()
             values = {"host": host, "pid": pid, "process_start": start, "heartbeat": now}
             values["began"] = row.began or now
-            connection.execute(update(job).where(job.c.id == job_id).values(**values))
+            change(connection, job, job.c.id == job_id, **values)
             return _one(connection, job_id)
 
     def beat(
@@ -224,9 +169,7 @@ class Jobs:
         """Says that a job lives and how far it is; returns whether it was asked to stop."""
         values = {"step": step, "total": total, "words": words, "subject": subject}
         with self._database.write() as connection:
-            connection.execute(
-                update(job).where(job.c.id == job_id).values(heartbeat=time.time(), **values)
-            )
+            change(connection, job, job.c.id == job_id, heartbeat=time.time(), **values)
             return connection.scalar(select(job.c.stop_by).where(job.c.id == job_id)) is not None
 
     def end(
@@ -241,7 +184,7 @@ class Jobs:
         values = {"outcome": outcome, "result": result, "error": error, "ended": time.time()}
         still = (job.c.id == job_id, job.c.outcome.is_(None))
         with self._database.write() as connection:
-            connection.execute(update(job).where(*still).values(subject=None, **values))
+            change(connection, job, *still, subject=None, **values)
 
     def ask_to_stop(self, job_id: str, by: str) -> JobRow:
         """Marks a job to be stopped; one that no process was started for has ended with that."""
@@ -251,7 +194,7 @@ class Jobs:
                 values: dict[str, Any] = {"stop_by": row.stop_by or by}
                 if row.claimed is None and row.pid is None:
                     values |= {"outcome": "stopped", "ended": time.time()}
-                connection.execute(update(job).where(job.c.id == job_id).values(**values))
+                change(connection, job, job.c.id == job_id, **values)
             return _one(connection, job_id)
 
     def forget(self, kind: str, *, keep: int) -> None:
@@ -370,14 +313,22 @@ def _count_ready(connection: Connection, concept: str, enough: int) -> int:
 
 def _rows(connection: Connection, *conditions: Any) -> list[JobRow]:
     query = select(job).where(*conditions).order_by(job.c.created, job.c.id)
-    return [JobRow(**line) for line in connection.execute(query).mappings()]
+    rows = [_row(line) for line in connection.execute(query).mappings()]
+    return [row for row in rows if row.error != DAMAGED]
 
 
 def _one(connection: Connection, job_id: str) -> JobRow:
-    rows = _rows(connection, job.c.id == job_id)
-    if not rows:
+    line = connection.execute(select(job).where(job.c.id == job_id)).mappings().first()
+    if line is None:
         raise ForgetmeError(f"there is no job {job_id!r}; list the jobs")
-    return rows[0]
+    return _row(line)
+
+
+def _row(line: Line) -> JobRow:
+    if is_whole(job, line):
+        return JobRow(**{name: line[name] for name in line if name != "digest"})
+    kind, by = str(line["kind"]), str(line["by"])
+    return JobRow(line["id"], kind, {}, by, False, 0.0, outcome="failed", error=DAMAGED)
 
 
 def _values(row: JobRow) -> dict[str, Any]:

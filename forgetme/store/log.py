@@ -22,12 +22,15 @@ from forgetme.store.rows import (
     event_digest,
     events_of,
     first_row,
+    line_of,
     row_by_id,
     twin_identity,
     values_of,
 )
+from forgetme.store.schema import BULKY
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
+from forgetme.store.sums import bulky_digest, digest
 
 
 def add_sample(
@@ -203,10 +206,13 @@ def _insert_event(
 def _save(connection: Connection, before: SampleRow | None, after: SampleRow) -> SampleRow:
     values = values_of(after)
     if before is None:
-        connection.execute(insert(sample_table).values(values))
+        connection.execute(insert(sample_table).values(line_of(after)))
     else:
         old = values_of(before)
         changed = {key: value for key, value in values.items() if value != old[key]}
+        changed["digest"] = digest(sample_table, values)
+        if changed.keys() & set(BULKY):
+            changed["bulky_digest"] = bulky_digest(values)
         connection.execute(
             update(sample_table).where(sample_table.c.id == after.id).values(changed)
         )

@@ -7,24 +7,14 @@ number that they lead to is in the `proposed` event.
 from __future__ import annotations
 
 import numpy as np
-from sqlalchemy import Column, LargeBinary, Table, Text, delete, insert, select
-from sqlalchemy.types import BigInteger, String
+from sqlalchemy import delete, insert, select
 
 from forgetme.store.database import Database
 from forgetme.store.record import SampleRow
-from forgetme.store.schema import metadata
+from forgetme.store.schema import look
+from forgetme.store.sums import sealed, whole_lines
 
 COMPARED = 512  # earlier samples that a new one is compared with, the latest of them
-
-look = Table(
-    "look",
-    metadata,
-    Column("concept", Text, primary_key=True),
-    Column("model", Text, primary_key=True),  # vectors of two models do not compare
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("image_sha", String(64), nullable=False),
-    Column("vector", LargeBinary, nullable=False),  # float16, of length 1
-)
 
 
 class Looks:
@@ -58,7 +48,7 @@ class Looks:
         mine = {"concept": row.concept, "model": model, "seq": row.seq}
         columns = look.c
         earlier = (
-            select(columns.vector)
+            select(look)
             .where(columns.concept == row.concept, columns.model == model, columns.seq < row.seq)
             .where(columns.image_sha != row.image_sha)  # another copy of it is not another image
             .order_by(columns.seq.desc())
@@ -67,8 +57,9 @@ class Looks:
         with self._database.write() as connection:
             connection.execute(delete(look).where(*(columns[key] == mine[key] for key in mine)))
             line = mine | {"image_sha": row.image_sha, "vector": kept.tobytes()}
-            connection.execute(insert(look).values(line))
-            others = list(connection.scalars(earlier))
+            connection.execute(insert(look).values(sealed(look, line)))
+            lines = whole_lines(look, connection.execute(earlier).mappings())
+            others = [line["vector"] for line in lines]
         if not others:
             return 1.0
         known = np.frombuffer(b"".join(others), "<f2").reshape(len(others), -1).astype(np.float32)

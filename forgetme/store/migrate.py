@@ -1,4 +1,7 @@
-"""Brings a store to this version's tables, after a copy of what it was."""
+"""Brings a store to this version's tables, after a copy of what it was.
+
+What is derived is made from the events again; what is kept gains what it lacks.
+"""
 
 import json
 import sqlite3
@@ -7,29 +10,23 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import DDL, Connection, MetaData, delete, insert, inspect, text
+from sqlalchemy.schema import CreateColumn
 
 from forgetme.errors import ForgetmeError, StoreVersionError
 from forgetme.store import audit
 from forgetme.store.database import BUSY_SECONDS, Database
-from forgetme.store.schema import SCHEMA
-
-MIGRATIONS = Path(__file__).parent / "migrations"
+from forgetme.store.schema import SCHEMA, VERSIONS, metadata, sample, version
 
 
-def migrate(
-    database: Database, backups: Path, *, migrations: Path = MIGRATIONS, head: str = SCHEMA
-) -> Path | None:
-    """Makes the tables of an empty database, or runs what an older store lacks.
+def migrate(database: Database, backups: Path) -> Path | None:
+    """Makes the tables of an empty database, or brings those of an older store to this version.
 
-    All steps are one transaction: after a failure the store is as it was. The rows of an older
-    store are derived from its events again, so that no step has to fill in what is new in them.
+    All steps are one transaction: after a failure the store is as it was.
 
     Args:
         database: opened, empty or of any version.
         backups: folder for the copy made before an older store is changed.
-        migrations: Alembic's folder.
-        head: newest revision in it.
 
     Returns:
         The backup, or None when there was nothing to keep.
@@ -38,29 +35,46 @@ def migrate(
         StoreVersionError: the store is of a newer version; nothing is changed.
     """
     with database.read() as connection:
-        if _revision(connection) == head:
+        if _version(connection) == SCHEMA:
             return None
     if database.is_sqlite:
         _use_wal(Path(database.url.database))
     backup = None
     with database.write() as connection:
-        revision = _revision(connection)  # another process may have been faster
-        if revision == head:
+        found = _version(connection)  # another process may have been faster
+        if found == SCHEMA:
             return None
-        if revision is not None:
-            _check_known(database, revision, head, migrations)
-            backup = _back_up(database, connection, revision, backups)
-        _upgrade(connection, migrations)
-        if revision is not None:
-            audit.seal(connection)
-            audit.derive(connection)
+        if found is not None:
+            _check_known(database, found)
+            backup = _back_up(database, connection, found, backups)
+            sample.drop(connection)
+        for step in (_complete, audit.seal, audit.derive):
+            step(connection)
+        connection.execute(delete(version))
+        connection.execute(insert(version).values(version_num=SCHEMA))
     return backup
 
 
-def _revision(connection: Connection) -> str | None:
+def _complete(connection: Connection) -> None:
+    """Makes the tables, columns and indexes that are not there."""
+    there = inspect(connection)
+    for table in metadata.sorted_tables:
+        if not there.has_table(table.name):
+            table.create(connection)
+            continue
+        known = {column["name"] for column in there.get_columns(table.name)}
+        for column in table.c:
+            if column.name not in known:
+                words = CreateColumn(column).compile(connection)
+                connection.execute(DDL(f"ALTER TABLE {table.name} ADD COLUMN {words}"))
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+
+
+def _version(connection: Connection) -> str | None:
     tables = inspect(connection).get_table_names()
-    if "alembic_version" in tables:
-        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if version.name in tables:
+        return connection.scalar(text(f"SELECT version_num FROM {version.name}"))  # noqa: S608
     if tables:
         raise ForgetmeError(
             f"the database holds other tables ({', '.join(sorted(tables)[:3])}), not a store; "
@@ -89,41 +103,31 @@ def _switched(connection: sqlite3.Connection) -> bool:
     return mode == "wal"
 
 
-def _check_known(database: Database, revision: str, head: str, migrations: Path) -> None:
-    known = {file.name[: len(revision)] for file in (migrations / "versions").glob("*.py")}
-    if revision not in known:
+def _check_known(database: Database, found: str) -> None:
+    if found not in VERSIONS:
         raise StoreVersionError(
-            f"{database.name} was written by a newer ForgetMe (its tables are version {revision}, "
-            f"this one knows up to {head}); run `pip install -U forgetme`. Nothing was changed."
+            f"{database.name} was written by a newer ForgetMe (its tables are version {found}, "
+            f"this one knows up to {SCHEMA}); run `pip install -U forgetme`. Nothing was changed."
         )
 
 
-def _back_up(database: Database, connection: Connection, revision: str, backups: Path) -> Path:
+def _back_up(database: Database, connection: Connection, found: str, backups: Path) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     backups.mkdir(parents=True, exist_ok=True)
     if database.is_sqlite:
-        path = backups / f"store-{revision}-{stamp}.db"
+        path = backups / f"store-{found}-{stamp}.db"
         with (
             closing(sqlite3.connect(database.url.database)) as source,
             closing(sqlite3.connect(path)) as copy,
         ):
             source.backup(copy)  # reads beside the open write transaction, which changed nothing
         return path
-    path = backups / f"store-{revision}-{stamp}.jsonl"
+    path = backups / f"store-{found}-{stamp}.jsonl"
     tables = MetaData()
     tables.reflect(connection)
     with path.open("w", encoding="utf-8") as lines:
         for table in tables.sorted_tables:
             for row in connection.execute(table.select()).mappings():
-                lines.write(json.dumps({"table": table.name, "row": dict(row)}) + "\n")
+                # what is no JSON, as the bytes of a look, can be computed again
+                lines.write(json.dumps({"table": table.name, "row": dict(row)}, default=str) + "\n")
     return path
-
-
-def _upgrade(connection: Connection, migrations: Path) -> None:
-    from alembic import command  # slow to import, and only new and old stores need it
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -16,26 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    Float,
-    Index,
-    String,
-    Table,
-    Text,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import delete, insert, or_, select
 
 from forgetme.errors import ForgetmeError
 from forgetme.store import passwords
 from forgetme.store.database import Database
 from forgetme.store.names import name_key
-from forgetme.store.schema import metadata
+from forgetme.store.schema import person, preference, session
+from forgetme.store.sums import Line, change, damage, is_whole, sealed, whole_lines
 
 Role = Literal["viewer", "curator", "lead"]
 Origin = Literal["local", "huggingface"]
@@ -48,36 +36,6 @@ _RENEW_SECONDS = 600.0  # how old a session's end may get before it is moved
 _NAME = re.compile(r"[^\W_](?:[\w.@ -]{0,62}[\w.@-])?")
 _RESERVED = ("policy", "import", "nobody")  # names that the program itself writes
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-person = Table(
-    "person",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("name_key", Text, nullable=False, unique=True),  # Ann and ann are one
-    Column("role", String(16), nullable=False),
-    Column("origin", String(16), nullable=False),
-    Column("password", Text),  # scrypt$n$r$p$salt$hash; NULL: signs in elsewhere
-    Column("active", Boolean, nullable=False),
-    Column("added_at", String(32), nullable=False),
-)
-
-session = Table(
-    "session",
-    metadata,
-    Column("token_sha", String(64), primary_key=True),
-    Column("person", Text, nullable=False),
-    Column("until", Float(53), nullable=False),  # seconds since 1970
-    Column("began", Float(53), nullable=False),
-    Index("session_person", "person"),
-)
-
-preference = Table(
-    "preference",
-    metadata,
-    Column("person", Text, primary_key=True),
-    Column("key", String(64), primary_key=True),
-    Column("value", JSON(none_as_null=True), nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -138,14 +96,18 @@ class People:
             )
             if taken is not None:
                 raise ForgetmeError(f"there is an account {taken!r} already; take another name")
-            connection.execute(insert(person).values(values))
+            connection.execute(insert(person).values(sealed(person, values)))
         return Person(name, role, origin, True, added_at)
 
     def list(self) -> list[Person]:
-        """Returns all accounts by name."""
+        """Returns all accounts by name.
+
+        Raises:
+            ForgetmeError: one of them is damaged.
+        """
         with self._database.read() as connection:
-            lines = connection.execute(select(*_shown()).order_by(person.c.name_key)).mappings()
-            return [Person(**line) for line in lines]
+            lines = connection.execute(select(person).order_by(person.c.name_key)).mappings()
+            return [_person(line) for line in lines]
 
     def any(self) -> bool:
         """Tells whether there is an account, so that nobody gets in without signing in."""
@@ -153,11 +115,15 @@ class People:
             return connection.scalar(select(person.c.name).limit(1)) is not None
 
     def get(self, name: str) -> Person | None:
-        """Returns the account of a name, whatever its capitals; None when there is none."""
-        query = select(*_shown()).where(person.c.name_key == name_key(name))
+        """Returns the account of a name, whatever its capitals; None when there is none.
+
+        Raises:
+            ForgetmeError: it is damaged.
+        """
+        query = select(person).where(person.c.name_key == name_key(name))
         with self._database.read() as connection:
             line = connection.execute(query).mappings().first()
-        return None if line is None else Person(**line)
+        return None if line is None else _person(line)
 
     def remove(self, name: str) -> None:
         """Deletes an account, its sessions and its preferences; what it decided stays.
@@ -165,11 +131,14 @@ class People:
         Raises:
             ForgetmeError: there is no such account.
         """
-        name = self._need(name).name
+        named = or_(person.c.name_key == name_key(name), person.c.name == name)
         with self._database.write() as connection:
+            names = list(connection.scalars(select(person.c.name).where(named)))  # damaged or not
             for table in (session, preference):
-                connection.execute(delete(table).where(table.c.person == name))
-            connection.execute(delete(person).where(person.c.name == name))
+                connection.execute(delete(table).where(table.c.person.in_(names)))
+            connection.execute(delete(person).where(named))
+        if not names:
+            self._need(name)
 
     def disable(self, name: str) -> None:
         """Ends all sessions of an account and lets nobody sign in to it."""
@@ -198,15 +167,17 @@ class People:
         """Returns the account when the password is its own and it may sign in, else None.
 
         Takes the same time for a name that does not exist as for a wrong password.
+
+        Raises:
+            ForgetmeError: the account is damaged.
         """
-        query = select(*_shown(), person.c.password).where(person.c.name_key == name_key(name))
+        query = select(person).where(person.c.name_key == name_key(name))
         with self._database.read() as connection:
             line = connection.execute(query).mappings().first()
         kept = None if line is None else line["password"]
         right = passwords.same_password(password, kept or passwords.NOBODYS)
-        if not right or kept is None or not line["active"]:
-            return None
-        return Person(**{key: line[key] for key in line if key != "password"})
+        found = None if line is None else _person(line)
+        return found if right and found is not None and found.active else None
 
     # Sessions
 
@@ -226,27 +197,29 @@ class People:
         }
         with self._database.write() as connection:
             connection.execute(delete(session).where(session.c.until < now))
-            connection.execute(insert(session).values(values))
+            connection.execute(insert(session).values(sealed(session, values)))
         return token
 
     def of_session(self, token: str) -> Person | None:
-        """Returns whose session a token is, and prolongs it; None when it ended or never was."""
+        """Returns whose session a token is, and prolongs it; None when it ended or never was.
+
+        Raises:
+            ForgetmeError: the account is damaged; a damaged session has ended.
+        """
         now = time.time()
-        query = (
-            select(*_shown(), session.c.until, session.c.began)
-            .join(session, session.c.person == person.c.name)
-            .where(session.c.token_sha == _sha(token), session.c.until > now, person.c.active)
-        )
+        mine = session.c.token_sha == _sha(token)
         with self._database.read() as connection:
-            line = connection.execute(query).mappings().first()
-        if line is None:
+            query = select(session).where(mine, session.c.until > now)
+            lines = whole_lines(session, connection.execute(query).mappings())
+            query = select(person).where(person.c.name == (lines[0]["person"] if lines else None))
+            found = connection.execute(query).mappings().first()
+        if found is None or not _person(found).active:
             return None
-        until = min(now + IDLE_SECONDS, line["began"] + SESSION_SECONDS)
-        if until - line["until"] > _RENEW_SECONDS:
+        until = min(now + IDLE_SECONDS, lines[0]["began"] + SESSION_SECONDS)
+        if until - lines[0]["until"] > _RENEW_SECONDS:
             with self._database.write() as connection:
-                mine = session.c.token_sha == _sha(token)
-                connection.execute(update(session).where(mine).values(until=until))
-        return Person(**{key: line[key] for key in line if key not in ("until", "began")})
+                change(connection, session, mine, until=until)
+        return _person(found)
 
     def end_session(self, token: str) -> None:
         """Signs out; nothing happens when the session ended before."""
@@ -260,12 +233,13 @@ class People:
     # Preferences
 
     def preference(self, by: str, key: str) -> Any:
-        """Returns what a person keeps under a key; None when there is nothing."""
-        query = select(preference.c.value).where(
+        """Returns what a person keeps under a key; None when there is nothing, or it is damaged."""
+        query = select(preference).where(
             preference.c.person == by, preference.c.key == _checked_key(key)
         )
         with self._database.read() as connection:
-            return connection.scalar(query)
+            lines = whole_lines(preference, connection.execute(query).mappings())
+        return lines[0]["value"] if lines else None
 
     def set_preference(self, by: str, key: str, value: Any) -> None:
         """Keeps a JSON value for a person; None deletes it.
@@ -283,7 +257,8 @@ class People:
         with self._database.write() as connection:
             connection.execute(delete(preference).where(*mine))
             if value is not None:
-                connection.execute(insert(preference).values(person=by, key=key, value=value))
+                line = sealed(preference, {"person": by, "key": key, "value": value})
+                connection.execute(insert(preference).values(line))
 
     def _need(self, name: str) -> Person:
         found = self.get(name)
@@ -296,7 +271,7 @@ class People:
         name = self._need(name).name
         with self._database.write() as connection:
             if values:
-                connection.execute(update(person).where(person.c.name == name).values(**values))
+                change(connection, person, person.c.name == name, **values)
             if end_sessions:
                 connection.execute(delete(session).where(session.c.person == name))
 
@@ -305,8 +280,13 @@ def _sha(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def _shown() -> list[Column[Any]]:
-    return [person.c[name] for name in ("name", "role", "origin", "active", "added_at")]
+def _person(line: Line) -> Person:
+    if not is_whole(person, line):
+        raise ForgetmeError(
+            f"{damage(person, line)}; nobody signs in to it. Bring back a backup, or remove the "
+            "account and add it again: python -m forgetme people remove"
+        )
+    return Person(*(line[name] for name in ("name", "role", "origin", "active", "added_at")))
 
 
 def _checked_name(name: str) -> str:

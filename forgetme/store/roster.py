@@ -9,7 +9,7 @@ from sqlalchemy import Integer, case, func, or_, select
 from forgetme.store.database import Database
 from forgetme.store.project import DECISIONS
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.rows import event_of, light_columns, row_of
+from forgetme.store.rows import event_of, light_columns, rows_in
 from forgetme.store.schema import event, sample
 
 
@@ -106,7 +106,7 @@ class Roster:
             .order_by(func.coalesce(sample.c.twin_of, sample.c.id), sample.c.seq)
         )
         with self._database.read() as connection:
-            rows = [row_of(line) for line in connection.execute(query).mappings()]
+            rows = rows_in(connection, query)
         groups: dict[str, list[SampleRow]] = {}
         for row in rows:
             groups.setdefault(row.twin_of or row.id, []).append(row)
@@ -126,5 +126,4 @@ class Roster:
         query = select(*light_columns()).where(*waiting).order_by(columns.decided_event)
         with self._database.read() as connection:
             total = connection.scalar(select(func.count()).select_from(sample).where(*waiting))
-            lines = connection.execute(query.limit(limit)).mappings()
-            return [row_of(line) for line in lines], total or 0
+            return rows_in(connection, query.limit(limit)), total or 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -11,20 +12,43 @@ from sqlalchemy import Column, Connection, Select, select
 from forgetme.errors import ForgetmeError
 from forgetme.store.database import Unreadable
 from forgetme.store.names import name_key, plain_text
+from forgetme.store.project import project
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.schema import event, sample
+from forgetme.store.schema import BULKY, event, sample
+from forgetme.store.sums import bulky_digest, digest, is_whole
 
+_log = logging.getLogger(__name__)
 _FIELDS = tuple(field.name for field in fields(SampleRow))
 
 
 def light_columns() -> list[Column[Any]]:
     """Returns all columns of a sample but the bulky ones."""
-    return [column for column in sample.c if column.name not in ("proposals", "other_tries")]
+    return [column for column in sample.c if column.name not in BULKY]
 
 
-def row_of(line: Mapping[str, Any]) -> SampleRow:
-    """Returns the record of a line; what the line lacks is None."""
+def rows_in(connection: Connection, query: Select[Any]) -> list[SampleRow]:
+    """Returns the samples that a query finds; what a line lacks is None.
+
+    One that is not what was written is derived from its events.
+
+    Raises:
+        ForgetmeError: its events are damaged, too.
+    """
+    lines = connection.execute(query).mappings().all()
+    return [_row(line) if is_whole(sample, line) else _derived(connection, line) for line in lines]
+
+
+def _row(line: Mapping[str, Any]) -> SampleRow:
     return SampleRow(**{name: line.get(name) for name in _FIELDS})
+
+
+def _derived(connection: Connection, line: Mapping[str, Any]) -> SampleRow:
+    words = f"the row of sample {line['id']} is damaged; run `python -m forgetme store rebuild`"
+    events = events_of(connection, line["id"])
+    if not events:
+        raise ForgetmeError(words)
+    _log.warning("%s. Until then it is derived from its events each time", words)
+    return _row({name: value for name, value in values_of(project(events)).items() if name in line})
 
 
 def values_of(row: SampleRow) -> dict[str, Any]:
@@ -34,6 +58,12 @@ def values_of(row: SampleRow) -> dict[str, Any]:
     if row.twin_number is not None:
         identity = twin_identity(identity, row.twin_number)
     return {**values, "identity": identity, "name_key": name_key(row.name)}
+
+
+def line_of(row: SampleRow) -> dict[str, Any]:
+    """Returns a sample's line with its hashes."""
+    values = values_of(row)
+    return {**values, "digest": digest(sample, values), "bulky_digest": bulky_digest(values)}
 
 
 def twin_identity(image_sha: str, number: int) -> str:
@@ -48,8 +78,7 @@ def broken_identity(source: str, name: str) -> str:
 
 def first_row(connection: Connection, query: Select[Any]) -> SampleRow | None:
     """Returns the first sample that a query finds."""
-    line = connection.execute(query).mappings().first()
-    return None if line is None else row_of(line)
+    return next(iter(rows_in(connection, query.limit(1))), None)
 
 
 def row_by_id(connection: Connection, sample_id: str, *, light: bool = False) -> SampleRow:
@@ -102,6 +131,13 @@ def event_digest(line: Mapping[str, Any]) -> str:
 
 
 def events_of(connection: Connection, sample_id: str) -> list[Event]:
-    """Returns all events of a sample, oldest first."""
+    """Returns all events of a sample, oldest first.
+
+    Raises:
+        ForgetmeError: one of them is damaged or missing.
+    """
     query = select(event).where(event.c.sample_id == sample_id).order_by(event.c.version)
-    return [event_of(line) for line in connection.execute(query).mappings()]
+    events = [event_of(line) for line in connection.execute(query).mappings()]
+    if [one.version for one in events] != list(range(1, len(events) + 1)):
+        raise ForgetmeError(f"sample {sample_id}: events are missing; bring back a backup")
+    return events

@@ -27,7 +27,7 @@ from forgetme.store.people import People
 from forgetme.store.queue import Queue
 from forgetme.store.record import ConceptStats, Event, SampleRow
 from forgetme.store.roster import Roster
-from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, row_of
+from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, rows_in
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
 from forgetme.store.survey import Survey
@@ -45,12 +45,16 @@ class Store:
         location: a folder (made when missing), or `postgresql://user@host/database`.
         blobs: folder of the images; default `blobs` inside the folder. PostgreSQL needs one.
 
+        damaged: open it even where writes that were saved are lost, to look after it.
+
     Raises:
         ForgetmeError: the location cannot be opened; the message says why.
         StoreVersionError: a newer version wrote the store.
     """
 
-    def __init__(self, location: str | Path, *, blobs: str | Path | None = None) -> None:
+    def __init__(
+        self, location: str | Path, *, blobs: str | Path | None = None, damaged: bool = False
+    ) -> None:
         """Opens the store; makes it, or brings it to this version, where needed."""
         url = url_of(location)
         self._database = Database(url)
@@ -74,7 +78,18 @@ class Store:
         self.folder = Path(blobs).absolute().parent  # of what lies beside the images
         self.jobs = Jobs(self._database, self.folder / "jobs", Path(blobs).absolute())
         self._database.check_encoding()
+        if not damaged:
+            self._check_count()
         migrate(self._database, self.folder / "backups")
+
+    def _check_count(self) -> None:
+        try:
+            if problem := self._database.check_count():
+                _log.warning(problem)
+        except ForgetmeError:
+            self._database.save_log(self.folder / "backups")
+            self.close()
+            raise
 
     def __enter__(self) -> "Store":
         """Returns the store."""
@@ -276,7 +291,7 @@ class Store:
             states = [state] if isinstance(state, str) else list(state)
             query = query.where(sample_table.c.state.in_(states))
         with self._database.read() as connection:
-            return [row_of(line) for line in connection.execute(query).mappings()]
+            return rows_in(connection, query)
 
     def counts(self, concept: str | None = None) -> dict[str, int]:
         """Returns how many samples are in each state, 0 included."""
@@ -420,6 +435,10 @@ class Store:
             One sentence for each problem; empty when all is well.
         """
         problems = audit.check(self._database, self._blobs)
+        try:
+            problems += filter(None, [self._database.check_count()])
+        except ForgetmeError as error:
+            problems.insert(0, str(error))
         half = [path for folder in self._made_in for path in left_behind(folder)]
         return problems + [
             f"{path} is what a killed export or upload left half-made; `store rebuild` removes it"

@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, select
 
 from forgetme.store.database import Database
 from forgetme.store.record import Event, SampleRow
-from forgetme.store.rows import event_of, light_columns, row_of
+from forgetme.store.rows import event_of, light_columns, rows_in
 from forgetme.store.schema import event, sample
 
 _STREAM = 500  # events a page of a long read
@@ -87,7 +87,7 @@ class Survey:
         """Returns the light rows of these samples, those that exist, in the order of `ids`."""
         query = select(*light_columns()).where(sample.c.id.in_(ids))
         with self._database.read() as connection:
-            found = {line["id"]: row_of(line) for line in connection.execute(query).mappings()}
+            found = {row.id: row for row in rows_in(connection, query)}
         return [found[one] for one in ids if one in found]
 
     def names(self, ids: Sequence[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from forgetme.metrics.summary import wilson
 from forgetme.record.images import atomic_write
 from forgetme.stages.weights import PUBLISHED
 from forgetme.store.names import safe_stem
+from forgetme.train.folder import LOG, rows_of
 from forgetme.train.methods import METHODS
 from forgetme.train.patch import read_patch
 from forgetme.train.probe import GUIDANCE, PARAPHRASES, TEMPLATES, WORDS, mean_over
@@ -302,11 +302,9 @@ def _glob(text: str) -> str:
 
 
 def _probes(run: Path) -> list[Json]:
-    path = run / "log.jsonl"
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["probe"] for line in lines if '"probe"' in line]
+    path = run / LOG
+    rows = rows_of(path.read_bytes())[0] if path.is_file() else []
+    return [row["probe"] for row in rows if "probe" in row]
 
 
 def _label(record: Json) -> str:

@@ -61,10 +61,7 @@ def load(
     path = folder / NAME
     if not path.is_file():
         return 0
-    tensors, words = _read(path)
-    written = words.get("sha256")  # a checkpoint of before has none
-    if written and written != tensors_sha(tensors, words["step"], words["scaler"]):
-        raise _damaged(path, "it is not what was written")
+    tensors, words = check(folder)
     wanted = {f"weight/{name}": parameter.shape for name, parameter in chosen.items()}
     found = {name: t.shape for name, t in tensors.items() if name.startswith("weight/")}
     if found != wanted:
@@ -87,6 +84,22 @@ def load(
     if scaler.is_enabled():
         scaler.load_state_dict(json.loads(words["scaler"]))
     return int(words["step"])
+
+
+def check(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Reads a checkpoint that is there: its tensors, and the words beside them.
+
+    Raises:
+        ForgetmeError: it is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}, {}
+    tensors, words = _read(path)
+    written = words.get("sha256")  # a checkpoint of before has none
+    if written and written != tensors_sha(tensors, words["step"], words.get("scaler", "")):
+        raise _damaged(path, "it is not what was written")
+    return tensors, words
 
 
 def steps(folder: Path) -> int:

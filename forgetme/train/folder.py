@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import atomic_write
+from forgetme.record.summed import opened, sealed
 from forgetme.train.probe import Probe
 
 log = logging.getLogger(__name__)
+
+RECORD = "run.json"
+LOG = "log.jsonl"
+_CRC = re.compile(rb'(, "crc": "([0-9a-f]{8})")\}$')  # of the rest of a row, at its end
 
 # These may differ when a run goes on: they do not change what the steps before have learned.
 FREE = ("steps", "probe_every", "save_every", "gradient_checkpointing")
@@ -56,16 +63,17 @@ class RunFolder:
     def rewind(self, step: int) -> None:
         """Takes the rows after a step out of the log, and a row that was cut off."""
         rows = [row for row in self.rows() if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        atomic_write(self.path / "log.jsonl", text.encode())
+        atomic_write(self.path / LOG, "".join(map(_line, rows)).encode())
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the rows of the log; one that a killed process has not finished is left out."""
-        path = self.path / "log.jsonl"
+        path = self.path / LOG
         if not path.is_file():
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("}\n")]
+        rows, bad = rows_of(path.read_bytes())
+        if bad:
+            log.warning("%s is damaged in %d of its lines, which are left out", path, bad)
+        return rows
 
     def seconds(self) -> float:
         """Returns how long the steps took so far."""
@@ -78,25 +86,25 @@ class RunFolder:
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row to the log."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(_line(row))
 
     def _known(self) -> dict[str, Any]:
-        path = self.path / "run.json"
+        path = self.path / RECORD
         if self.path.exists() and not self.path.is_dir():
             raise ForgetmeError(f"{self.path} is a file; a run is a folder, name another --out")
         if not path.is_file():
             return {}
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
+            return opened(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ForgetmeError(
                 f"{path} is damaged ({error}); bring it back from a backup, or name another --out"
             ) from error
 
     def _save(self, record: dict[str, Any]) -> None:
-        text = json.dumps(record, indent=1) + "\n"
-        atomic_write(self.path / "run.json", text.encode())
+        text = json.dumps(sealed(record), indent=1) + "\n"
+        atomic_write(self.path / RECORD, text.encode())
 
     def _other(self, names: list[str], known: dict[str, Any]) -> str:
         if "data" in names and set(names) <= {"data", "pictures"}:
@@ -113,3 +121,29 @@ class RunFolder:
             )
         said = ", ".join(f"{key} ({known[key]!r}, now {self.record[key]!r})" for key in names)
         return f"{self.path} holds a run with other {said}; name another --out folder"
+
+
+def rows_of(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """Parses the whole lines of a log; a last one without its end is still being written.
+
+    Returns:
+        The rows, and how many lines are not what was written.
+    """
+    lines = data.split(b"\n")[:-1]
+    sums = [_CRC.search(line) for line in lines]
+    rows = []
+    for line, found in zip(lines, sums, strict=True):
+        row = line[: found.start()] + b"}" if found else line
+        try:
+            # a log of before has no sums; one with sums has them in all its lines
+            if int(found[2], 16) != zlib.crc32(row) if found else any(sums):
+                continue
+            rows.append(dict(json.loads(row)))
+        except (ValueError, TypeError):
+            continue
+    return rows, len(lines) - len(rows)
+
+
+def _line(row: dict[str, Any]) -> str:
+    text = json.dumps(row)
+    return f'{text[:-1]}, "crc": "{zlib.crc32(text.encode()):08x}"}}\n'

@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from forgetme.record.images import read_image, read_mask
+from forgetme.stages.checkpoint import tensors_sha
 from forgetme.train.data import Item, Retained, fingerprint_of_retained, square
 from forgetme.train.disk import writing
 from forgetme.train.model import Base
@@ -21,6 +22,7 @@ from forgetme.train.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
+FOLDER = "latents"  # of a run
 CHUNK = 8  # pictures at a time
 DRAW_STEPS = 25
 DRAW_GUIDANCE = 5.0
@@ -101,15 +103,24 @@ def _read(path: Path) -> torch.Tensor | None:
     if not path.is_file():
         return None
     try:
-        return load_file(path)["z"]
-    except (SafetensorError, OSError, KeyError) as error:
+        with safe_open(path, "pt") as file:
+            z, words = file.get_tensor("z"), file.metadata() or {}
+        if words.get("sha256", tensors_sha({"z": z})) != tensors_sha({"z": z}):  # older ones: none
+            raise SafetensorError("it is not what was written")
+    except (SafetensorError, OSError) as error:
         log.warning("%s is damaged (%s); made again", path, error)
         return None
+    return z
+
+
+def is_damaged(path: Path) -> bool:
+    """Tells whether kept latents are not what was written."""
+    return _read(path) is None
 
 
 def _kept(path: Path, z: torch.Tensor) -> torch.Tensor:
     """Writes latents and gives them in the layout in which they will be read again."""
     z = z.contiguous()  # another layout would round differently
     with writing(path) as new:
-        save_file({"z": z}, new)
+        save_file({"z": z}, new, metadata={"sha256": tensors_sha({"z": z})})
     return z

@@ -21,6 +21,7 @@ from forgetme.train.context import Context
 from forgetme.train.data import Item, Retained, fingerprint, fingerprint_of_retained
 from forgetme.train.disk import plain_words
 from forgetme.train.folder import RunFolder
+from forgetme.train.latents import FOLDER
 from forgetme.train.method import Method
 from forgetme.train.methods import method_of
 from forgetme.train.model import Base, base_of
@@ -174,7 +175,7 @@ def train(
         watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
         watch.begin(checkpoint.steps(out), len(items))
         with accelerator.main_process_first(), quick(model.core):  # the others read what it made
-            data = make_latents(model, method.needs, items, settings, out / "latents", key, retain)
+            data = make_latents(model, method.needs, items, settings, out / FOLDER, key, retain)
         notes = notes_of(model.core)
         with quick(model.core):
             watch.probe(0)

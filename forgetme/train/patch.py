@@ -81,6 +81,20 @@ def read_patch(folder: str | Path) -> Patch:
     )
 
 
+def check_patch(folder: Path) -> None:
+    """Reads a patch that is there.
+
+    Raises:
+        ForgetmeError: its record or its weights are damaged.
+    """
+    if not (folder / RECORD).is_file():
+        return
+    record = _record(folder / RECORD)
+    if record.get(_SUMS, {}).get(RECORD, "") not in ("", _record_sum(record)):
+        raise _damaged(folder / RECORD, "it is not what was written, or was changed by hand")
+    _shapes(Patch(folder, record))
+
+
 def _record(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_RECORD_BYTES:

@@ -7,6 +7,7 @@ names one of these folders, or nothing.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,18 +19,20 @@ from typing import Any
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import atomic_write
+from forgetme.record.summed import opened, picture_problem, sealed
 from forgetme.stages.models import Preset
 from forgetme.store import Store
 from forgetme.store.names import plain_folders
 from forgetme.train.data import Item
+from forgetme.train.folder import LOG, RECORD, rows_of
 from forgetme.train.settings import RunSettings
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,79}$"
 ASKED = "asked.json"  # what the page asked for; run.json is the loop's own
-LOG = "log.jsonl"
 END_BYTES = 64 * 2**10  # of a log's end, where the last step and probe are looked for
 RECENT = 20  # of the latest rows that tell the pace of a run
 ROWS_BYTES = 2**19  # of a log in one answer
+_log = logging.getLogger(__name__)
 _PICTURE = re.compile(r"^(\d{6,9}) (.+)\.png$")
 
 Json = dict[str, Any]
@@ -176,7 +179,7 @@ def ask(
 
 def change(folder: Path, asked: Asked) -> None:
     """Writes what a run is asked to do."""
-    text = json.dumps(asdict(asked), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(sealed(asdict(asked)), indent=1, ensure_ascii=False) + "\n"
     atomic_write(folder / ASKED, text.encode())
 
 
@@ -219,7 +222,7 @@ def rows(folder: Path, after: str) -> Json:
         return {"rows": [], "next": "", "more": False, "whole": True}
     piece = piece[: piece.rfind(b"\n") + 1]
     end = f"{status.st_ino}.{start + len(piece)}"
-    return {"rows": _parsed(piece), "next": end, "more": more and bool(piece), "whole": whole}
+    return {"rows": rows_of(piece)[0], "next": end, "more": more and bool(piece), "whole": whole}
 
 
 def of_the_same(probes: Sequence[Json], record: Json) -> list[Json]:
@@ -268,6 +271,11 @@ def picture(run: Run, step: int, place: int) -> Path:
     path = run.folder / "probes" / f"{step:06d} {run.concepts[place]}.png"
     if path.is_symlink():
         raise ForgetmeError(f"{path} is a link; put the picture itself there")
+    if words := picture_problem(path):
+        raise ForgetmeError(
+            f"the picture {path.name} of {run.name} is damaged ({words}); bring it back from a "
+            "backup: no number comes from it"
+        )
     return path
 
 
@@ -297,13 +305,15 @@ def _run(folder: Path) -> Run | None:
     """Reads a run; None where the folder holds none, or one that is being made or damaged."""
     try:
         asked = _asked(folder / ASKED)
-        known = _json(folder / "run.json") or (asked and asked.settings.record())
+        known = _json(folder / RECORD) or (asked and asked.settings.record())
         if not known:
             return None
         record = {**known, **(asked.settings.record() if asked else {})}
         begin, end = _ends(folder / LOG)
-        made = _json(folder / "patch" / "patch.json")
-    except (OSError, ValueError, TypeError, KeyError):
+        patch = folder / "patch" / "patch.json"
+        made = json.loads(patch.read_text(encoding="utf-8")) if patch.is_file() else None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        _log.warning("the run %s cannot be read: %s", folder, error)
         return None
     rows = [row["probe"] for row in (*begin, *end) if "probe" in row]
     probes = sorted(rows, key=lambda one: one["step"])
@@ -342,7 +352,8 @@ def _asked(path: Path) -> Asked | None:
 
 
 def _json(path: Path) -> Json | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """Reads a JSON object that has its hash inside, or has none."""
+    return opened(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def _ends(path: Path) -> tuple[list[Json], list[Json]]:
@@ -356,13 +367,7 @@ def _ends(path: Path) -> tuple[list[Json], list[Json]]:
         end = file.read()
     if start:
         end = end[end.find(b"\n") + 1 :]  # the piece of a row, which may look like one
-    return _parsed(begin), _parsed(end)
-
-
-def _parsed(piece: bytes) -> list[Json]:
-    """Parses whole rows; one that is cut off at either end is left out."""
-    lines = piece.decode("utf-8", errors="replace").splitlines(keepends=True)
-    return [json.loads(one) for one in lines if one.startswith("{") and one.endswith("}\n")]
+    return rows_of(begin)[0], rows_of(end)[0]
 
 
 def _names(folder: Path) -> Iterable[str]:

@@ -1,37 +1,93 @@
-"""One byte turned, anywhere: it is noticed and said, or it changes nothing; never read as true."""
+"""One byte turned, anywhere: noticed where it is read and by `store check`, or harmless."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_store import accept, add, picture
+import small_comparison
+import torch
+from small_store import accept, add, picture, step
+from typer.testing import CliRunner
 
+from forgetme import cli
+from forgetme.compare import kept
+from forgetme.compare.cache import Cache
+from forgetme.compare.report import write_table
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import png_bytes
+from forgetme.record.sample import Verdict
+from forgetme.stages.answers import AnswerCache
+from forgetme.stages.embeddings import EmbeddingFolder
 from forgetme.store import Store
+from forgetme.train import checkpoint, latents, runs
+from forgetme.train.folder import RunFolder
+from forgetme.train.patch import Wardrobe, read_patch, write_delta
+from forgetme.train.settings import RunSettings
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Iterator[tuple[Path, Path]]:
+    """A small store: as it is closed, and as a killed process leaves it, all in its log."""
+    root = tmp_path_factory.mktemp("damage")
+    with Store(root / "store") as store:
+        for seed in range(2):
+            accept(store, add(store, seed))
+        step(store, store.samples()[0], "commented", {"text": "a fine one"})
+        store.people.add("ann", "lead", "a long password")
+        store.people.set_preference("ann", "keys", {"accept": "y"})
+        store.people.begin_session("ann")
+        store.looks.novelty(store.samples()[0], np.array([1.0, 2.0]), "clip-small")
+        job = store.jobs.add("export", {"format": "coco"}, "ann", heavy=False)
+        store.jobs.end(job.id, "done")
+        shutil.copytree(root / "store", root / "killed")
+    yield root / "store", root / "killed"
+    shutil.rmtree(root)
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
-    with Store(tmp_path / "store") as store:
-        for seed in range(2):
-            accept(store, add(store, seed))
-    return tmp_path / "store"
-
-
-def change(folder: Path, statement: str, *values: object) -> None:
-    with closing(sqlite3.connect(folder / "store.db")) as database:
-        database.execute(statement, values)
-        database.commit()
+def folder(made, tmp_path) -> Path:
+    return shutil.copytree(made[0], tmp_path / "store")
 
 
 def everything(store: Store) -> tuple:
-    return store.events(), store.samples(limit=None)
+    """All that people did and said, as the store reads it."""
+    people = [(one, store.people.preference(one.name, "keys")) for one in store.people.list()]
+    jobs = store.jobs.rows()
+    if any(job.error is not None for job in jobs):
+        raise ForgetmeError(jobs[0].error)
+    ids = [row.id for row in store.samples(limit=None, light=True)]
+    return store.events(), [store.sample(one) for one in ids], people, jobs, store.table1()
+
+
+def turned(data: bytes, at: int, bit: int = 3) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 1 << bit
+    return bytes(changed)
+
+
+def check(folder: Path) -> list[str]:
+    done = CliRunner().invoke(cli.app, ["store", "check", "--store", str(folder), "--json"])
+    assert done.stdout, done.output or done.exception
+    found = json.loads(done.stdout)
+    assert done.exit_code == (0 if found["ok"] else 1), done.output
+    return found["problems"]
+
+
+def change(folder: Path, statement: str) -> None:
+    with closing(sqlite3.connect(folder / "store.db")) as database:
+        database.execute(statement)
+        database.commit()
+
+
+# The database
 
 
 @pytest.mark.parametrize(
@@ -44,68 +100,183 @@ def everything(store: Store) -> tuple:
         "UPDATE event SET at = replace(at, '20', '21') WHERE id = 1",
         "UPDATE event SET kind = 'flagged' WHERE kind = 'accepted'",
         "UPDATE event SET digest = replace(digest, substr(digest, 1, 1), 'x') WHERE id = 1",
+        "DELETE FROM event WHERE id = 2",
     ],
 )
 def test_an_event_that_is_not_what_was_written_is_noticed_where_it_is_read(folder, statement):
     change(folder, statement)
     with Store(folder) as store:
-        with pytest.raises(ForgetmeError, match="damaged.*bring back a backup"):
-            store.events()
-        with pytest.raises(ForgetmeError, match="damaged"):
+        with pytest.raises(ForgetmeError, match="bring back a backup"):
             store.rebuild()
-        assert any("damaged" in problem for problem in store.check())
+        assert any("damaged" in words or "missing" in words for words in store.check())
         assert len(store.samples()) == 2  # the rows are still there to look at
+        if statement.startswith("UPDATE"):
+            with pytest.raises(ForgetmeError, match="damaged.*bring back a backup"):
+                store.events()
 
 
-@pytest.mark.parametrize("column", ["name", "source", "tries", "state", "decided_by"])
-def test_a_row_that_differs_from_its_events_is_found_and_derived_again(folder, column):
+@pytest.mark.parametrize("column", ["name", "source", "tries", "proposals", "state", "decided_by"])
+def test_a_row_that_differs_from_its_events_is_read_as_they_say_and_made_again(
+    folder, column, caplog
+):
     with Store(folder) as store:
         before = everything(store)
     change(folder, f"UPDATE sample SET {column} = substr({column}, 2) WHERE seq = 1")  # noqa: S608
     with Store(folder) as store:
+        first = before[1][0]
+        assert store.sample(first.id) == first
+        assert "run `python -m forgetme store rebuild`" in caplog.text
         (problem,) = store.check()
         assert "differs from its events; run rebuild" in problem
+        again = step(store, store.sample(first.id), "commented", {"text": "as it was"})
+        assert again.name == first.name
         store.rebuild()
         assert store.check() == []
-        assert everything(store) == before
+        assert store.sample(first.id) == again
 
 
-def test_no_turned_byte_of_the_database_is_read_as_true(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("table", "column", "said"),
+    [
+        ("person", "role", "people remove ann"),
+        ("person", "password", "people remove ann"),
+        ("person", "active", "people remove ann"),
+        ("preference", "value", "run rebuild, which removes it"),
+        ("session", "person", "run rebuild, which removes it"),
+        ("job", "arguments", "run rebuild, which removes it"),
+        ("look", "vector", "run rebuild, which removes it"),
+    ],
+)
+def test_a_line_beside_the_log_that_is_not_what_was_written_is_never_taken_for_true(
+    folder, table, column, said
+):
     with Store(folder) as store:
+        token = store.people.begin_session("ann")
+        ids = [row.id for row in store.samples()]
+    values = {"value": """'{"accept": "x"}'""", "arguments": "'{}'", "vector": "x'0040'"}
+    values |= {"role": "'viewer'", "active": "0"}
+    new = values.get(column, f"substr({column}, 2)")
+    change(folder, f"UPDATE {table} SET {column} = {new}")  # noqa: S608
+    with Store(folder) as store:
+        assert all(said in words for words in store.check())
+        assert store.check()
+        if table == "person":
+            for read in (store.people.list, lambda: store.people.of_session(token)):
+                with pytest.raises(ForgetmeError, match="nobody signs in to it"):
+                    read()
+            with pytest.raises(ForgetmeError, match="nobody signs in"):
+                store.people.check_password("ann", "a long password")
+            store.people.remove("ann")
+            store.people.add("ann", "lead", "a long password")
+        elif table == "preference":
+            assert store.people.preference("ann", "keys") is None
+        elif table == "session":
+            assert store.people.of_session(token) is None
+        elif table == "job":
+            (job,) = store.jobs.rows()
+            assert (job.outcome, job.arguments) == ("failed", {})
+            assert "damaged; ask for the work anew" in job.error
+        else:
+            other = store.sample(ids[1])
+            assert store.looks.novelty(other, np.array([1.0, 2.0]), "clip-small") == 1.0
+        store.rebuild()
+        assert store.check() == []
+
+
+def noticed(folder: Path, before: tuple) -> bool:
+    """Whether damage is noticed, on opening, on reading or by the check; else nothing differs."""
+    try:
+        with Store(folder) as store:
+            if everything(store) == before and not store.check():
+                return False
+            assert store.check(), "it differs, and nobody says so"
+    except ForgetmeError:
+        pass
+    return True
+
+
+def test_no_turned_byte_of_the_database_is_read_as_true(made, tmp_path):
+    with Store(made[0]) as store:
         before = everything(store)
-    whole = (folder / "store.db").read_bytes()
+    whole = (made[0] / "store.db").read_bytes()
+    shutil.copytree(made[0] / "blobs", tmp_path / "blobs")
     rng = np.random.default_rng(11)
     used = np.flatnonzero(np.frombuffer(whole, np.uint8))  # free space is zeros
-    noticed = 0
-    for at in rng.choice(used, 60, replace=False):
-        turned = bytearray(whole)
-        turned[at] ^= 1 << rng.integers(8)
-        (folder / "store.db").write_bytes(turned)
-        for name in ("store.db-wal", "store.db-shm"):
-            (folder / name).unlink(missing_ok=True)
-        try:
-            with Store(folder) as store:
-                if not store.check():
-                    assert everything(store) == before, int(at)
-                    continue
-        except ForgetmeError:
-            pass
-        noticed += 1
-    assert noticed > 20
+    found = mended = 0
+    for at in rng.choice(used, 40, replace=False):
+        for path in tmp_path.glob("store.db*"):
+            path.unlink()
+        (tmp_path / "store.db").write_bytes(turned(whole, at, rng.integers(8)))
+        if noticed(tmp_path, before):
+            found += 1
+            try:
+                with Store(tmp_path, damaged=True) as store:
+                    store.rebuild()
+                    mended += not store.check() and everything(store)[:2] == before[:2]
+            except ForgetmeError:  # an event, or SQLite's own structure: a backup is needed
+                pass
+    assert found > 20
+    assert mended > 4
 
 
-def test_an_older_stores_events_are_hashed_when_it_is_opened(folder, tmp_path):
-    with Store(folder) as store:
+def test_no_turned_byte_of_the_log_of_the_database_loses_a_saved_write_in_silence(made, tmp_path):
+    killed = shutil.copytree(made[1], tmp_path / "whole")
+    with Store(killed) as store:
         before = everything(store)
-    with closing(sqlite3.connect(folder / "store.db")) as database:
-        known = database.execute("SELECT id, digest FROM event ORDER BY id").fetchall()
-        database.execute("ALTER TABLE event DROP COLUMN digest")
-        database.execute("UPDATE alembic_version SET version_num = '0005'")
-        database.commit()
+    database, log = ((made[1] / f"store.db{end}").read_bytes() for end in ("", "-wal"))
+    count = (made[1] / "store.db-count").read_bytes()
+    assert len(log) > 20 * 4096
+    shutil.copytree(made[0] / "blobs", tmp_path / "blobs")
+    last = len(log) - 4096 - 24  # the frame of the last commit
+    rng = np.random.default_rng(12)
+    places = [0, 9, 17, 25, last, last + 4, last + 8, last + 12, last + 17, last + 100]
+    lost = 0
+    for at in [*places, *rng.integers(32, len(log), 16)]:
+        for path in tmp_path.glob("store.db*"):
+            path.unlink()
+        (tmp_path / "store.db").write_bytes(database)
+        (tmp_path / "store.db-wal").write_bytes(turned(log, at))
+        (tmp_path / "store.db-count").write_bytes(count)
+        try:
+            with Store(tmp_path) as store:
+                assert everything(store) == before, at
+                continue
+        except ForgetmeError as error:
+            assert "writes that were saved" in str(error), error  # noqa: PT017
+        lost += 1
+        (saved,) = (tmp_path / "backups").glob("damaged-*.db-wal")
+        assert saved.read_bytes() == turned(log, at)
+        saved.unlink()
+        with Store(tmp_path, damaged=True) as store:
+            assert "writes that were saved" in store.check()[0]
+            store.rebuild()
+        with Store(tmp_path) as store:
+            assert store.check() == []
+            events = store.events()
+            assert events == before[0][: len(events)]
+    assert lost > 20
+
+
+def test_an_older_copy_of_the_database_or_a_damaged_count_is_said(folder):
+    old = (folder / "store.db").read_bytes()
     with Store(folder) as store:
-        assert everything(store) == before
-    with closing(sqlite3.connect(folder / "store.db")) as database:
-        assert database.execute("SELECT id, digest FROM event ORDER BY id").fetchall() == known
+        accept(store, add(store, 7))
+    whole = (folder / "store.db").read_bytes()
+    (folder / "store.db").write_bytes(old)
+    assert "lacks the last 4 of" in check(folder)[0]
+    with pytest.raises(ForgetmeError, match="an older copy was put in its place"):
+        Store(folder)
+    (folder / "store.db").write_bytes(whole)
+    path = folder / "store.db-count"
+    for at in range(path.stat().st_size - 1):
+        path.write_bytes(turned(path.read_bytes(), at))
+        with Store(folder) as store:  # nothing is lost
+            assert "store.db-count is damaged; run rebuild" in store.check()[0]
+            store.rebuild()
+            assert store.check() == []
+
+
+# Images
 
 
 @pytest.mark.parametrize("at", [0, 20, 50, -30, -2, None])
@@ -123,9 +294,7 @@ def test_a_damaged_or_lost_image_is_made_again_or_said(folder, tmp_path, at):
             if at is None:
                 path.unlink()
             else:
-                data = bytearray(path.read_bytes())
-                data[at] ^= 8
-                path.write_bytes(data)
+                path.write_bytes(turned(path.read_bytes(), at))
         found = store.check()
         if at not in (-2, -30):  # behind the pixels a turned byte may change none of them
             assert len(found) == 3
@@ -138,4 +307,163 @@ def test_a_damaged_or_lost_image_is_made_again_or_said(folder, tmp_path, at):
             assert "bring the file back from a backup" in words  # noqa: PT017 (either may come)
         assert store.put_image(arrays[2]) == fill  # the same image again mends it
         assert store.check() == []
-    shutil.rmtree(folder)
+
+
+# What lies beside the database
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A file, and how it is read where it is used."""
+
+    path: Path
+    read: Callable[[], object]
+    again: bool = False  # reading gives None: what is lost is made again
+
+
+def a_run(store: Store) -> dict[str, Beside]:
+    settings = RunSettings(method="esd", concept="cat", steps=2)
+    run = runs.ask(store, "cat-esd", settings, [], preset="tiny", probe_pictures=1, by="ann")
+    kept_run = RunFolder(run.folder, {**settings.record(), "data": ""})
+    kept_run.claim()
+    for number in (1, 2):
+        kept_run.write({"step": number, "seconds": 1.5, "loss": 0.25})
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 4, bias=False)
+    before = {"weight": layer.weight.detach().clone()}
+    chosen = {"weight": layer.weight}
+    optimizer = torch.optim.Adam(chosen.values())
+    layer(torch.ones(4)).sum().backward()
+    optimizer.step()
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    checkpoint.save(run.folder, 2, chosen, optimizer, scaler)
+    record = {**settings.record(), "method": "esd", "trains": "xattn", "base": "tiny/diffusion"}
+    write_delta(run.folder / "patch", before, chosen, {**record, "steps_done": 2})
+    base = torch.nn.ModuleDict({"unet": torch.nn.Linear(4, 4, bias=False)})
+    cached = run.folder / latents.FOLDER / "retain-0-1.safetensors"
+    latents._kept(cached, torch.ones(1, 4, 2, 2))
+    strip = run.folder / "probes" / "000000 cat.png"
+    strip.parent.mkdir()
+    strip.write_bytes(png_bytes(picture(5)))
+
+    def of_run() -> list:
+        found = runs.run_of(store, "cat-esd")
+        rows = runs.rows(found.folder, "")["rows"]
+        if len(rows) < 2:
+            raise ForgetmeError("rows are left out")
+        return [found.asked, found.record, rows]
+
+    def patch() -> tuple:
+        found = read_patch(run.folder)
+        Wardrobe(type("Pipe", (), {"unet": base["unet"]})()).wear(found)
+        return found.record
+
+    def load() -> list:
+        fresh = torch.nn.Linear(4, 4, bias=False)
+        other = {"weight": fresh.weight}
+        done = checkpoint.load(run.folder, other, torch.optim.Adam(other.values()), scaler)
+        return [done, fresh.weight.tolist()]
+
+    return {
+        "run.json": Beside(run.folder / "run.json", of_run),
+        "asked.json": Beside(run.folder / "asked.json", of_run),
+        "log.jsonl": Beside(run.folder / "log.jsonl", of_run),
+        "checkpoint": Beside(run.folder / checkpoint.NAME, load),
+        "patch weights": Beside(run.folder / "patch" / "patch.safetensors", patch),
+        "patch record": Beside(run.folder / "patch" / "patch.json", patch),
+        "latents": Beside(cached, lambda: listed(latents._read(cached)), again=True),
+        "probe picture": Beside(
+            strip, lambda: runs.picture(runs.run_of(store, "cat-esd"), 0, 0).name
+        ),
+    }
+
+
+def listed(tensor: torch.Tensor | None) -> list | None:
+    return None if tensor is None else tensor.tolist()
+
+
+def a_comparison(store: Store) -> dict[str, Beside]:
+    made = small_comparison.make(store, count=1, size=64)
+    cache = Cache(store.folder / "comparisons" / "cache")
+    cache.keep("ab" * 32, {"d": 0.5})
+    sha = cache.keep_picture(picture(9))
+    table = json.loads((made / "table.json").read_text())
+    shown = sorted((made / "pictures").glob("*.png"))
+    write_table(made, table)
+    return {
+        "table": Beside(made / "table.json", lambda: kept.read_table(store, made.name)),
+        "comparison picture": Beside(shown[0], lambda: png_array(shown[0])),
+        "cached score": Beside(
+            cache._path("ab" * 32, "json"), lambda: cache.record("ab" * 32), again=True
+        ),
+        "cached picture": Beside(cache.file(sha), lambda: cache.picture(sha).tolist()),
+    }
+
+
+def png_array(path: Path) -> bytes:
+    from forgetme.record.images import read_image
+
+    return read_image(path).tobytes()
+
+
+def what_was_computed(store: Store, home: Path) -> dict[str, Beside]:
+    shelf = EmbeddingFolder(store.embeddings, "sam-small")
+    sha = "cd" * 32
+    shelf.put(sha, torch.arange(12.0).reshape(3, 4))
+    path = home / ".cache" / "forgetme" / "verdicts.db"
+    answers = AnswerCache(path)
+    answers.put("asked", Verdict(True, 0.75, "a whole cat", "llava"))
+    return {
+        "embedding": Beside(shelf._path(sha), lambda: listed(shelf.get(sha)), again=True),
+        "answer": Beside(path, lambda: answers.get("asked", "llava"), again=True),
+    }
+
+
+FILES = [
+    "run.json", "asked.json", "log.jsonl", "checkpoint", "patch weights", "patch record",
+    "latents", "probe picture", "table", "comparison picture", "cached score", "cached picture",
+    "embedding", "answer",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def beside(made, tmp_path_factory) -> Iterator[tuple[Path, dict[str, Beside]]]:
+    home = tmp_path_factory.mktemp("home")
+    folder = shutil.copytree(made[0], home / "store")
+    with pytest.MonkeyPatch.context() as patch, Store(folder) as store:
+        patch.setenv("HOME", str(home))
+        files = a_run(store) | a_comparison(store) | what_was_computed(store, home)
+        assert list(files) == FILES
+        assert check(folder) == []
+        yield folder, files
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_turned_byte_of_a_file_beside_the_database_is_noticed_and_named(beside, kind, caplog):
+    folder, files = beside
+    one = files[kind]
+    whole, right = one.path.read_bytes(), one.read()
+    assert right is not None
+    used = np.flatnonzero(np.frombuffer(whole, np.uint8))
+    places = np.random.default_rng(3).choice(used, 16, replace=False)
+    noticed = said = 0
+    try:
+        for number, at in enumerate(places):
+            caplog.clear()
+            one.path.write_bytes(turned(whole, at))
+            try:
+                found = one.read()
+                assert found == right or caplog.text, at
+                assert not one.again or found in (right, None), at
+                is_noticed = found != right or bool(caplog.text)
+            except ForgetmeError as error:
+                assert str(error)  # noqa: PT017
+                is_noticed = True
+            noticed += is_noticed
+            if is_noticed and (said < 2 or number == len(places) - 1):  # the command is slow
+                said += 1
+                assert any(one.path.name in words for words in check(folder)), at
+    finally:
+        one.path.write_bytes(whole)
+    assert noticed >= (1 if kind == "answer" else 8), noticed
+    assert check(folder) == []

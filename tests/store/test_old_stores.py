@@ -10,18 +10,19 @@ import pytest
 from small_store import step
 
 from forgetme.store import Store
+from forgetme.store.schema import SCHEMA
 
 OLD = Path(__file__).parent / "old"  # whole stores as SQL, written by the versions themselves
 
 
-@pytest.mark.parametrize("version", ["0001", "0006"])
+@pytest.mark.parametrize("version", ["0001", "0006", "0007"])
 def test_an_old_store_opens_with_all_it_holds_and_goes_on(tmp_path, version):
     wanted = [json.loads(line) for line in (OLD / "rows.jsonl").read_text("utf-8").splitlines()]
     with closing(sqlite3.connect(tmp_path / "store.db")) as database:
         database.executescript((OLD / f"{version}.sql").read_text(encoding="utf-8"))
         count = database.execute("SELECT count(*) FROM event").fetchone()[0]
     with Store(tmp_path) as store:
-        assert len(list((tmp_path / "backups").glob("*.db"))) == (version == "0001")
+        assert len(list((tmp_path / "backups").glob("*.db"))) == (version != SCHEMA)
         assert [asdict(row) for row in store.samples(limit=None)] == wanted
         assert len(store.events()) == count == sum(row["version"] for row in wanted)
         assert {row.state for row in store.samples(limit=None)} == {row["state"] for row in wanted}
