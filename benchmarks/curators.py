@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.waiting import filled, prepare
 from forgetme.errors import StaleVersionError
-from forgetme.store import SampleRow, Store
+from forgetme.store import Filter, SampleRow, Store
 
 SIZE = (96, 128)  # height, width in px of the pictures that are curated
 LEASE_SECONDS = 5.0  # of a curator who may be killed: others get the sample soon
@@ -51,10 +51,17 @@ class Telling:
     def next_sample(self, by: str, seconds: float) -> SampleRow | None:
         """Writes down what was leased, and until when at least."""
         asked = time.time()
-        row = self.store.next_sample(by, seconds=seconds)
-        if row is not None:
-            self.say(leased=row.id, until=asked + seconds)
-        return row
+        for state in ("prepared", "waiting", "new"):
+            free = Filter(state=(state,), held="free", fair_to=by)
+            for line in self.store.queue.page(free, limit=32).lines:
+                if self.store.holds.take([line.id], by, seconds=seconds):
+                    continue  # somebody was faster
+                row = self.store.sample(line.id)
+                if row.state == state:
+                    self.say(leased=row.id, until=asked + seconds)
+                    return row
+                self.store.holds.take([], by, leave=[row.id])  # or has decided it meanwhile
+        return None
 
     def import_image(self, image: np.ndarray, *, name: str, concept: str, by: str) -> SampleRow:
         """Writes down the import before and after it."""

@@ -61,7 +61,7 @@ def many_samples(store: Store, count: int, *, masks: int = MASKS, seed: int = 7)
     ours = {line["sample_id"] for line in lines}
     ready = store.queue.page(Filter(state=("prepared",)), limit=200).lines
     for line in [one for one in ready if one.id in ours][:40]:
-        store.lease(line.id, "dee")
+        store.holds.take([line.id], "dee")
 
 
 def _events(rng: random.Random, masks: int) -> list[dict]:

@@ -76,3 +76,12 @@ def prepare(store: Store, row: SampleRow, **scores: float) -> SampleRow:
 
 def accept(store: Store, row: SampleRow, *, how: str = "human", by: str = "ann", **scores: float):
     return step(store, prepare(store, row, **scores), "accepted", {"how": how}, by=by)
+
+
+def hold(store: Store, sample_id: str, by: str, seconds: float = 300) -> bool:
+    """Takes or prolongs the hold on a sample; False while somebody else has it."""
+    return not store.holds.take([sample_id], by, seconds=seconds)
+
+
+def leave(store: Store, sample_id: str, by: str) -> None:
+    store.holds.take([], by, leave=[sample_id])

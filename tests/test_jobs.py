@@ -550,7 +550,7 @@ def test_wanted_samples_are_prepared_before_the_order_of_import(store):
 def test_what_somebody_has_open_or_is_ready_is_not_prepared_again(store):
     rows = [small_store.add(store, seed) for seed in range(4)]
     store.jobs.want([row.id for row in rows[:2]])
-    assert store.lease(rows[0].id, "ann")
+    assert small_store.hold(store, rows[0].id, "ann")
     small_store.prepare(store, rows[1])
     assert store.jobs.to_prepare(ready=2, limit=9) == [rows[2].id]  # one of two is ready
     assert store.jobs.to_embed() == [rows[1].image_sha]

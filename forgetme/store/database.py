@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+)
 
 from forgetme.errors import DiskFullError, ForgetmeError
 
@@ -230,7 +236,8 @@ class Database:
             return ForgetmeError(
                 f"cannot reach {self.name} ({str(error.orig).strip()}); check that the server runs"
             )
-        if type(error) is DatabaseError or "malformed" in words or "could not decode" in words:
+        torn = isinstance(error, OperationalError | IntegrityError) and self.is_sqlite
+        if torn or type(error) is DatabaseError or "malformed" in words:  # our statements fit
             return ForgetmeError(
                 f"{self.name} is no store or is damaged ({error.orig}); bring back a backup"
             )

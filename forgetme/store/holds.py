@@ -1,4 +1,4 @@
-"""Who may work on which sample now: leases of several at once, and second opinions kept apart."""
+"""Who may work on which sample now: leases that expire, and second opinions kept apart."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from forgetme.store.database import Database
 from forgetme.store.filters import kept_from
-from forgetme.store.leases import Leases
 from forgetme.store.schema import lease, sample
 
 HOLD_SECONDS = 180.0  # the page renews it well before
@@ -40,10 +40,9 @@ class KeptBack:
 class Holds:
     """Leases as the page uses them: the open sample and the next few, taken and left together."""
 
-    def __init__(self, database: Database, leases: Leases) -> None:
+    def __init__(self, database: Database) -> None:
         """Works on the store's own database."""
         self._database = database
-        self._leases = leases
 
     def take(
         self,
@@ -72,7 +71,7 @@ class Holds:
             kept_back = self._kept_back(connection, ids, by)
             for sample_id in ids:
                 if sample_id not in kept_back:
-                    self._leases.take_in(connection, sample_id, by, seconds)
+                    self._lease(connection, sample_id, by, seconds)
         return kept_back
 
     def kept_back(self, ids: Sequence[str], by: str) -> dict[str, KeptBack]:
@@ -93,6 +92,18 @@ class Holds:
         with self._database.write(durable=False) as connection:
             connection.execute(delete(lease).where(lease.c.holder == by))
 
+    def _lease(self, connection: Connection, sample_id: str, holder: str, seconds: float) -> None:
+        """Takes or prolongs a lease that nobody else has; one writer at a time is in between."""
+        insert = (sqlite if self._database.is_sqlite else postgresql).insert
+        until = time.time() + seconds
+        connection.execute(
+            insert(lease)
+            .values(sample_id=sample_id, holder=holder, until=until)
+            .on_conflict_do_update(
+                index_elements=[lease.c.sample_id], set_={"holder": holder, "until": until}
+            )
+        )
+
     def _kept_back(
         self, connection: Connection, ids: Sequence[str], by: str
     ) -> dict[str, KeptBack]:
@@ -102,3 +113,10 @@ class Holds:
         twins = select(sample.c.id).where(sample.c.id.in_(ids), kept_from(by))
         found = {one: KeptBack("twin", by) for one in connection.scalars(twins)}
         return found | {one: KeptBack("held", who) for one, who in connection.execute(held)}
+
+
+def drop(connection: Connection, sample_id: str, holder: str) -> None:
+    """Deletes a holder's lease inside a transaction that is already open."""
+    connection.execute(
+        delete(lease).where(lease.c.sample_id == sample_id, lease.c.holder == holder)
+    )

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from forgetme.errors import ForgetmeError, StaleVersionError
-from forgetme.store.leases import drop
+from forgetme.store.holds import drop
 from forgetme.store.names import (
     clean_concept,
     name_key,

@@ -18,7 +18,6 @@ from forgetme.store.database import Database, url_of
 from forgetme.store.filters import Filter, narrowed, order_by
 from forgetme.store.holds import Holds
 from forgetme.store.jobs import Jobs
-from forgetme.store.leases import Leases
 from forgetme.store.looks import Looks
 from forgetme.store.migrate import migrate
 from forgetme.store.names import clean_concept, plain_text
@@ -68,12 +67,11 @@ class Store:
             )
         self.location = self._database.name
         self._blobs = Blobs(Path(blobs))
-        self._leases = Leases(self._database)
         self.people = People(self._database)
         self.queue = Queue(self._database)
         self.looks = Looks(self._database)
         self.survey = Survey(self._database)
-        self.holds = Holds(self._database, self._leases)
+        self.holds = Holds(self._database)
         self.roster = Roster(self._database)
         self.folder = Path(blobs).absolute().parent  # of what lies beside the images
         self.jobs = Jobs(self._database, self.folder / "jobs", Path(blobs).absolute())
@@ -393,38 +391,6 @@ class Store:
         """
         with self._database.write() as connection:
             return log.add_undo(connection, by, sample_id)
-
-    # Leases
-
-    def lease(self, sample_id: str, by: str, seconds: float = 300) -> bool:
-        """Takes or prolongs the hold on a sample; False while somebody else holds it."""
-        self.sample(sample_id)
-        return self._leases.take(sample_id, by, seconds)
-
-    def release(self, sample_id: str, by: str) -> None:
-        """Gives a hold back."""
-        self._leases.release(sample_id, by)
-
-    def next_sample(
-        self,
-        by: str,
-        *,
-        concept: str | None = None,
-        states: Sequence[str] = ("prepared", "waiting", "new"),
-        seconds: float = 300,
-    ) -> SampleRow | None:
-        """Takes the next sample that nobody holds, the caller included; None when all is done.
-
-        Args:
-            by: who takes it.
-            concept: only of this concept.
-            states: only in these states; all of the first one go before those of the second.
-            seconds: how long the hold lasts.
-        """
-        if concept is not None:
-            concept = plain_text(concept).strip()
-        taken = self._leases.take_next(by, seconds, states, concept)
-        return None if taken is None else self.sample(taken)
 
     # Care
 

@@ -71,7 +71,7 @@ def read_patch(folder: str | Path) -> Patch:
     for place in (folder, folder / "patch"):
         if (place / RECORD).is_file():
             patch = Patch(place, _record(place / RECORD))
-            if patch.record.get(_SUMS, {}).get(RECORD, "") not in ("", _record_sum(patch.record)):
+            if not _is_summed(patch.record, RECORD, _record_sum(patch.record)):
                 log.warning(  # by hand, or by a turned byte: nobody can tell
                     "%s was changed since the patch was written; was that you?", place / RECORD
                 )
@@ -90,7 +90,7 @@ def check_patch(folder: Path) -> None:
     if not (folder / RECORD).is_file():
         return
     record = _record(folder / RECORD)
-    if record.get(_SUMS, {}).get(RECORD, "") not in ("", _record_sum(record)):
+    if not _is_summed(record, RECORD, _record_sum(record)):
         raise _damaged(folder / RECORD, "it is not what was written, or was changed by hand")
     _shapes(Patch(folder, record))
 
@@ -122,6 +122,11 @@ def _damaged(path: Path, why: object) -> ForgetmeError:
         f"{path} is damaged ({why}); bring it back from a backup, or write the patch again "
         "with: python -m forgetme train METHOD … --resume"
     )
+
+
+def _is_summed(record: dict[str, Any], name: str, found: str) -> bool:
+    """Whether a record that has hashes, as older ones do not, has this one of a file."""
+    return not record.get(_SUMS) or record[_SUMS].get(name) == found
 
 
 def _record_sum(record: dict[str, Any]) -> str:
@@ -296,7 +301,7 @@ def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
     """
     path = patch.folder / (LORA_FILE if patch.is_lora else DELTA_FILE)
     try:
-        if patch.record.get(_SUMS, {}).get(path.name, "") not in ("", _file_sum(path)):
+        if not _is_summed(patch.record, path.name, _file_sum(path)):
             raise SafetensorError("it is not what was written")
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

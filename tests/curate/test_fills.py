@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from openai_server import KEY, OpenAIServer, Reply, error
+from small_store import hold
 from typer.testing import CliRunner
 
 from forgetme import cli, jobs
@@ -298,8 +299,8 @@ def test_a_template_that_names_something_else_is_refused(low, store, truth, temp
 
 
 def test_what_somebody_else_has_open_is_passed_over(low, store, truth):
-    store.lease(low[0].id, "ben")
-    store.lease(low[1].id, "ann")
+    hold(store, low[0].id, "ben")
+    hold(store, low[1].id, "ann")
     report = all_low(low[:2], store, truth)
     assert (report.passed, report.better + report.kept) == (1, 1)
     assert len(store.sample(low[0].id).tries) == 1

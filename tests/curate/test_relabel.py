@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_store import accept, add, prepare, square
+from small_store import accept, add, hold, prepare, square
 from starlette.testclient import TestClient
 
 from forgetme.curate.pipeline import check_concept
@@ -64,7 +64,7 @@ def test_several_are_changed_at_once_and_one_that_cannot_be_stops_no_other(revie
     store = review.store
     rows = [add(store, seed) for seed in range(3)]
     add(store, 1, concept="dog")
-    store.lease(rows[2].id, "bob")
+    hold(store, rows[2].id, "bob")
     client = TestClient(build(review, Worker(review)), base_url="http://127.0.0.1")
 
     def post(path, **body):

@@ -22,6 +22,8 @@ from small_store import (
     accept,
     add,
     filled,
+    hold,
+    leave,
     picture,
     prepare,
     proposal,
@@ -300,9 +302,8 @@ def test_store_refuses_a_stale_write_and_shows_both_versions(store):
 
 
 def test_store_names_an_unknown_sample(store):
-    for act in (store.sample, lambda one: store.lease(one, "ann")):
-        with pytest.raises(ForgetmeError, match="no sample 'nobody'"):
-            act("nobody")
+    with pytest.raises(ForgetmeError, match="no sample 'nobody'"):
+        store.sample("nobody")
 
 
 # Undo
@@ -578,54 +579,35 @@ def test_store_table1_never_averages_two_variants(store):
 
 def test_store_lease_holds_until_it_expires_or_is_given_back(store):
     row = add(store, 1)
-    assert store.lease(row.id, "ann")
-    assert store.lease(row.id, "ann")
-    assert not store.lease(row.id, "bob")
-    store.release(row.id, "bob")
-    assert not store.lease(row.id, "bob")
-    store.release(row.id, "ann")
-    assert store.lease(row.id, "bob", seconds=0)
-    assert store.lease(row.id, "ann")
-
-
-def test_store_next_sample_gives_each_sample_once(store):
-    rows = [add(store, seed) for seed in range(3)]
-    step(store, rows[0], "rejected")
-    assert store.next_sample("ann").id == rows[1].id
-    assert store.next_sample("bob").id == rows[2].id
-    assert store.next_sample("ann") is None
-    store.release(rows[1].id, "ann")
-    assert store.next_sample("bob", concept="dog") is None
-    assert store.next_sample("bob", states=["rejected"]).id == rows[0].id
-    assert store.next_sample("bob", concept="cat", seconds=0).id == rows[1].id
-    assert store.next_sample("bob").id == rows[1].id
-
-
-def test_store_next_sample_prefers_the_first_state_and_then_the_order_of_import(store):
-    rows = [add(store, seed) for seed in range(4)]
-    prepare(store, rows[3])
-    step(store, rows[2], "proposed", proposed(chosen=None))
-    taken = [store.next_sample("ann").id for _ in rows]
-    assert taken == [rows[3].id, rows[2].id, rows[0].id, rows[1].id]
+    assert hold(store, row.id, "ann")
+    assert hold(store, row.id, "ann")
+    assert not hold(store, row.id, "bob")
+    leave(store, row.id, "bob")
+    assert not hold(store, row.id, "bob")
+    leave(store, row.id, "ann")
+    assert hold(store, row.id, "bob", seconds=0)
+    assert hold(store, row.id, "ann")
 
 
 def test_store_decision_gives_the_lease_back(store):
     row = add(store, 1)
-    store.lease(row.id, "ann")
+    hold(store, row.id, "ann")
     step(store, row, "skipped")
     store.undo("ann")
-    assert store.next_sample("bob").id == row.id
+    assert store.holds.of([row.id]) == {}
 
 
 TAKER = """
 import sys
-from forgetme.store import Store
+from forgetme.store import Filter, Store
 location, blobs, by = sys.argv[1:]
 with Store(location, blobs=blobs) as store:
     print("ready", flush=True)
     sys.stdin.readline()
-    while row := store.next_sample(by):
-        print(row.id)
+    while free := store.queue.page(Filter(held="free"), limit=3).lines:
+        for line in free:
+            if not store.holds.take([line.id], by):
+                print(line.id)
 """
 
 
@@ -634,7 +616,7 @@ def test_store_two_processes_never_get_the_same_sample(store, place):
     blobs = place.get("blobs") or Path(place["location"]) / "blobs"
     command = [sys.executable, "-c", TAKER, str(place["location"]), str(blobs)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    takers = [subprocess.Popen([*command, "same name"], **pipes) for _ in range(3)]
+    takers = [subprocess.Popen([*command, name], **pipes) for name in ("ann", "bob", "cem")]
     for taker in takers:
         assert taker.stdout.readline() == "ready\n"
     for taker in takers:
@@ -785,10 +767,10 @@ def test_store_check_names_rows_without_events(store):
 def test_store_reopens_with_all_it_had(place):
     with Store(**place) as store:
         row = accept(store, add(store, 1))
-        store.lease(row.id, "ann")
+        hold(store, row.id, "ann")
     with Store(**place) as store:
         assert store.sample(row.id) == row
-        assert not store.lease(row.id, "bob")
+        assert not hold(store, row.id, "bob")
         assert store.check() == []
 
 

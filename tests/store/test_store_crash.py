@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from small_store import add, filled, picture, prepare, proposed, step
+from small_store import add, filled, hold, leave, picture, prepare, proposed, step
 from sqlalchemy import event
 
 from forgetme.errors import DiskFullError, ForgetmeError
@@ -199,12 +199,10 @@ def test_store_waits_for_the_disk_for_everything_but_leases(place):
         first = add(store, 1)
         event.listen(store._database.engine, "commit", note)
         for act, level in (
-            (lambda: store.lease(first.id, "ann"), soon),
+            (lambda: hold(store, first.id, "ann"), soon),
             (lambda: step(store, first, "rejected"), durable),
-            (lambda: store.next_sample("ann", states=["skipped"]), soon),
-            (lambda: store.holds.take([first.id], "ann"), soon),
             (lambda: store.undo("ann"), durable),
-            (lambda: store.release(first.id, "ann"), soon),
+            (lambda: leave(store, first.id, "ann"), soon),
             (lambda: add(store, 2), durable),
             (lambda: store.people.add("ann", "curator", "a long password"), durable),
             (store.rebuild, durable),

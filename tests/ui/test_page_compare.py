@@ -13,6 +13,7 @@ import pytest
 import small_comparison
 from page_server import Truth, TruthModels
 from scipy.stats import binomtest
+from small_store import hold
 from test_page_fills import Client
 
 from forgetme import compare, jobs
@@ -328,7 +329,7 @@ def test_what_somebody_decided_meanwhile_is_not_undone(client):
 def test_a_sample_that_somebody_holds_stays(team):
     store = team["nobody"].review.store
     sample = table_of(team["nobody"])["rows"][0]["sample"]
-    store.lease(sample, "lead")
+    hold(store, sample, "lead")
     answer = team["curator"].post(f"comparisons/{NAME}/samples/{sample}/back", {"column": "own"})
     assert answer.status_code in (403, 409, 423)
     assert store.sample(sample).state == "accepted"

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 from page_server import Truth, TruthModels
-from small_store import add, filled, proposal, step
+from small_store import add, filled, hold, leave, proposal, step
 
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
@@ -187,7 +187,7 @@ def test_queue_fetches_the_rest_of_a_long_list_once_each(page, server):
 def test_queue_marks_what_somebody_else_holds_and_passes_over_it(page, server):
     _, store = server
     rows = store.samples(limit=2, light=True)
-    store.lease(rows[1].id, "ben")
+    hold(store, rows[1].id, "ben")
     visit(page, server)
     first_is(page, "s000")
     assert part(page, "row-s001").locator(".fm-sub").inner_text() == "held by ben"
@@ -199,7 +199,7 @@ def test_queue_marks_what_somebody_else_holds_and_passes_over_it(page, server):
         "document.querySelector(\"[data-test='progress']\").textContent === '1 of 230'"
     )
     store.undo("ann")
-    store.release(rows[1].id, "ben")
+    leave(store, rows[1].id, "ben")
 
 
 def test_queue_filter_that_matches_nothing_says_what_to_do(page, server):

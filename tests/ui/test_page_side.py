@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from page_server import TruthModels, fill_store
 from PIL import Image
+from small_store import hold, leave
 from test_page_browser import SLOW_MS, Server, browser, name_of, part, ready
 from test_page_fills import API, MARK, Client, still
 
@@ -89,18 +90,18 @@ def test_saving_makes_a_sample_with_its_lineage(review, rows):
 
 def test_what_somebody_else_works_on_may_be_placed_but_is_not_changed(review, rows):
     store, client = review.store, Client(review)
-    assert store.lease(rows[0].id, "ben")
+    assert hold(store, rows[0].id, "ben")
     body = {"behind": {"source": "sample", "name": rows[1].id}, "x": 5}
     behind = side_story.backdrop(store, rows[0], "sample", rows[1].id)
     picture = side_story.compose(store, rows[0], behind, side_story.Place(x=5)).image
     there = store.import_image(picture, name="his", concept=rows[0].concept, by="ben")
-    assert store.lease(there.id, "ben")
+    assert hold(store, there.id, "ben")
     before = store.events()
     refused = client.post(f"side/{rows[0].id}/save", body)
     assert (refused.status_code, refused.json()["error"]) == (409, "held")
     assert "ben" in refused.json()["words"]
     assert store.events() == before
-    store.release(there.id, "ben")
+    leave(store, there.id, "ben")
     assert client.post(f"side/{rows[0].id}/save", body).status_code == 200
     assert store.sample(there.id).state == "prepared"
     assert store.sample(rows[0].id) == rows[0], "only read, though ben has it open"
@@ -165,7 +166,7 @@ def test_roles_hold_for_raw_requests(review, rows, picture):
 
 def test_a_foreground_that_somebody_holds_can_be_used_all_the_same(review, rows):
     review.store.people.add("ben", "curator", "correct horse")
-    review.store.lease(rows[0].id, "ann")
+    hold(review.store, rows[0].id, "ann")
     body = {"behind": {"source": "sample", "name": rows[1].id}}
     assert Client(review, "ben").post(f"side/{rows[0].id}/save", body).status_code == 200
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from page_server import TruthModels, TruthRanker, fill_store
-from small_store import accept, add, picture, proposal, step
+from small_store import accept, add, hold, picture, proposal, step
 
 from forgetme.curate.review import Review
 from forgetme.store import Store
@@ -99,7 +99,7 @@ def test_queue_route_pages_follow_each_other_in_any_order(page):
 
 def test_queue_route_tells_who_holds_a_sample(page):
     row = page.store.samples(limit=1)[0]
-    page.store.lease(row.id, "ben")
+    hold(page.store, row.id, "ben")
     assert [one["held_by"] for one in page.get("held=held").json()["rows"]] == ["ben"]
     assert page.get("held=free").json()["total"] == 4
 
