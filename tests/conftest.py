@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Two test processes with two threads each wait for one another; torch reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job that a shell runs behind
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit it; Ctrl-C works
 
@@ -127,12 +129,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names a case of bytes by its argument: an archive's bytes hold the time of its making."""
     return argname if isinstance(val, bytes) else None
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Keeps torch from fighting over the cores; small tensors gain nothing from two."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
