@@ -11,8 +11,9 @@ RUN useradd --create-home --uid 1000 curator \
 WORKDIR /home/curator/forgetme
 
 # before the code, so that a change of code does not install everything again
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
+COPY requirements.txt constraints.txt ./
+RUN pip install --no-cache-dir -r requirements.txt -c constraints.txt \
+    "psycopg[binary]>=3.2,<4" "torch-fidelity>=0.4,<0.5"
 
 COPY --chown=curator:curator . .
 USER curator

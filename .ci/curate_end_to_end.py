@@ -1,7 +1,8 @@
 """Curates one sample through the real page, ends the server with kill -9, and reads the export.
 
-The page is `python app.py` on a fresh store with the sample images and the bundled models, driven
-as a curator does: wait for a mask, refine with a prompt, look at the scores, press A.
+The page is `forgetme serve` of the installed package, on a fresh store with the sample images and
+the bundled models, driven as a curator does: wait for a mask, refine with a prompt, look at the
+scores, press A.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
+FORGETME = (sys.executable, "-m", "forgetme")  # what is installed; the checkout is on no path
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 START_SECONDS = 180  # for a cold start on a busy machine
 WORK_SECONDS = 180  # for the models' first answer
@@ -35,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="forgetme-ci-") as folder:
         store, out = Path(folder, "store"), Path(folder, "dataset")
         port = free_port()
-        with running(store, port, Path(folder, "app.log")) as server, browser_page() as page:
+        with running(store, port, Path(folder, "page.log")) as server, browser_page() as page:
             name = curate_one(page, f"http://127.0.0.1:{port}")
             server.send_signal(signal.SIGKILL)  # what the page called saved must survive this
             server.wait()
@@ -44,17 +46,17 @@ def main() -> None:
 
 @contextmanager
 def running(store: Path, port: int, log: Path) -> Iterator[subprocess.Popen]:
-    """Runs app.py until it answers; shows its log where the block fails."""
-    command = [sys.executable, "app.py", "--store", str(store), "--port", str(port)]
+    """Runs the page until it answers; shows its log where the block fails."""
+    command = [*FORGETME, "serve", "--store", str(store), "--port", str(port)]
     started = time.monotonic()
     with log.open("wb") as sink:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=store.parent, stdout=sink, stderr=subprocess.STDOUT)
     try:
         while not answers(port):
             if server.poll() is not None:
-                raise SystemExit(f"app.py ended with code {server.returncode}")
+                raise SystemExit(f"the page ended with code {server.returncode}")
             if time.monotonic() - started > START_SECONDS:
-                raise SystemExit(f"app.py did not answer within {START_SECONDS} s")
+                raise SystemExit(f"the page did not answer within {START_SECONDS} s")
             time.sleep(0.1)
         print(f"the page answers after {time.monotonic() - started:.1f} s")
         yield server
@@ -114,8 +116,8 @@ def curate_one(page: Page, address: str) -> str:
 
 def check_export(store: Path, out: Path, name: str) -> None:
     """Exports the store in a new process and checks the one quadruple in it, pixel by pixel."""
-    command = [sys.executable, "-m", "forgetme", "export", "--store", str(store), str(out)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    command = [*FORGETME, "export", "--store", str(store), str(out)]
+    subprocess.run(command, cwd=store.parent, check=True)
     rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) == 1, f"one sample was accepted, {len(rows)} exported"
     files = {layer: list((out / layer).iterdir()) for layer in LAYERS}

@@ -65,7 +65,7 @@ def commands() -> list[str]:
     """All command lines: of the bash blocks, and those in the running text."""
     lines = [line for b in blocks() if b.language == "bash" for line in b.code.splitlines()]
     prose = BLOCK.sub("", PART.sub("", TEXT))
-    lines += re.findall(r"`((?:python|pip|docker) [^`]+)`", prose)
+    lines += re.findall(r"`((?:python|pip|docker|forgetme) [^`]+)`", prose)
     return [part for line in lines for part in line.split(" && ")]
 
 
@@ -96,12 +96,17 @@ def test_commands_are_understood(line):
         assert len(words) == 3, "write its options into the module's first lines, not here"
         assert (ROOT / "benchmarks" / f"{words[2].removeprefix('benchmarks.')}.py").is_file()
     elif words[:2] == ["python", "app.py"]:
-        import app
-
-        app._parser().parse_args(words[2:])
+        _page_parser().parse_args(words[2:])
+    elif words[0] == "forgetme":
+        command, arguments = _find_command(words[1:])
+        command.make_context(words[1], arguments)
     elif words[:2] == ["pip", "install"]:
-        assert words[2] == "-r"
-        assert (ROOT / words[3]).is_file()
+        named = [ROOT / words[at + 1] for at, word in enumerate(words) if word in ("-r", "-c")]
+        assert all(path.is_file() for path in named)
+        extras = re.fullmatch(r"\.(?:\[([\w,]+)\])?", words[2])
+        assert named or extras
+        known = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+        assert not extras or set(filter(None, (extras[1] or "").split(","))) <= set(known)
     else:
         assert words[0] in ("pytest", "export", "docker"), f"nothing checks {line!r}"
 
@@ -155,9 +160,7 @@ def commands_part() -> str:
 
 def app_help_part() -> str:
     """The help text of app.py."""
-    import app
-
-    parser = app._parser()
+    parser = _page_parser()
     parser.formatter_class = partial(argparse.HelpFormatter, width=100)  # not the terminal's
     return f"```text\n{parser.format_help()}```\n"
 
@@ -286,6 +289,12 @@ def _find_command(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]
         if words[: len(names)] == names:
             return command, words[len(names) :]
     raise AssertionError(f"no such command: {' '.join(words)}")
+
+
+def _page_parser() -> argparse.ArgumentParser:
+    from forgetme.cli import serve
+
+    return serve._parser("python app.py")
 
 
 def _is_optional(parameter: object) -> bool:

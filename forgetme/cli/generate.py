@@ -103,7 +103,8 @@ def generate(
         return
     alike = f", {report.alike} like a picture that was there" if report.alike else ""
     say(f"{report.drawn} pictures drawn, {report.there_already} were there already{alike}")
-    note(f"{duration(report.seconds)}; curate them on the page: python app.py --store {store}")
+    page = f"python -m forgetme serve --store {store}"
+    note(f"{duration(report.seconds)}; curate them on the page: {page}")
 
 
 def _lines(concept: str, count: int, file: Path | None, preset: Preset, seed: int) -> Iterable[str]:

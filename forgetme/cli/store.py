@@ -61,7 +61,7 @@ def backup(
     """Copy database and images to a folder that opens as a store; others may go on working."""
     with open_store(store, blobs, existing=True) as opened:
         say(f"{opened.backup(out)}")
-    note(f"open it with: python app.py --store {out}")
+    note(f"open it with: python -m forgetme serve --store {out}")
 
 
 def _beside(store: Store) -> list[str]:

@@ -21,15 +21,19 @@ class Inception:
         device: "cpu" or "cuda".
 
     Raises:
-        MissingModelError: the file is not there.
+        MissingModelError: the file, or torch-fidelity, is not there.
 
     **Source**: Heusel et al. 2017, with the network of 2015 as `torch_fidelity` ported it.
     """
 
     def __init__(self, weights: str | Path, *, device: str = "cpu") -> None:
         """Loads the network; the arguments are those of the class."""
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except ModuleNotFoundError as error:
+            raise MissingModelError(
+                'FID and KID need torch-fidelity: pip install "torch-fidelity>=0.4"'
+            ) from error
         if not Path(weights).is_file():
             raise MissingModelError(
                 f"{weights}: no Inception weights; download "

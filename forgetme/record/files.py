@@ -1,4 +1,4 @@
-"""Opening files from outside: regular ones only, and none larger than what it may be read for."""
+"""Files: the bundled ones, and those from outside, regular and no larger than they may be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ MOST_TEXT_BYTES = 2**29  # COCO's own annotations of 118,000 photos have 448 MB
 MOST_LINE_BYTES = 2**24
 PIECE = 2**20  # bytes read at a time
 
+PACKAGE = Path(__file__).parents[1]
+
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -23,6 +25,15 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+
+def bundled(name: str) -> Path:
+    """Finds a folder of bundled files, "tiny" (weights) or "samples" (images).
+
+    They are part of an installed package, and lie in `assets/` beside the package in a checkout.
+    """
+    installed = PACKAGE / "assets"
+    return (installed if installed.is_dir() else PACKAGE.parent / "assets") / name
 
 
 def open_regular(path: str | os.PathLike[str], most: int = MOST_IMAGE_BYTES) -> IO[bytes]:

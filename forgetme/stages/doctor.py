@@ -14,11 +14,12 @@ from pathlib import Path
 
 from forgetme import __version__
 from forgetme.errors import ForgetmeError, MissingModelError
+from forgetme.record.files import bundled
 from forgetme.stages import weights
 from forgetme.stages.addresses import check_proxies, check_url, shown_url
 from forgetme.stages.secret import Secret
 
-BUNDLED = Path(__file__).parents[2] / "assets" / "tiny"
+BUNDLED = bundled("tiny")
 BUNDLED_FILES = {
     "segmenter": ("segmenter.safetensors", "segmenter.json"),
     "ranker": ("ranker.safetensors", "ranker.json"),
@@ -43,7 +44,10 @@ PACKAGES = (
     *("segment-anything", "open-clip-torch", "simple-lama-inpainting", "diffusers"),
     *("transformers", "safetensors", "sqlalchemy", "gradio", "openai"),
 )
-OPTIONAL_PACKAGES = {"psycopg": "a store on PostgreSQL"}
+OPTIONAL_PACKAGES = {
+    "psycopg": "a store on PostgreSQL",
+    "torch-fidelity": "FID and KID of Inception's features",
+}
 INSTALL = "pip install -r requirements.txt"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from forgetme.errors import ForgetmeError, MissingModelError
+from forgetme.record.files import bundled
 from forgetme.stages import weights
 from forgetme.stages.addresses import check_proxies, check_url
 from forgetme.stages.secret import Secret
@@ -146,7 +147,7 @@ def load_models(
         inpainter: "tiny", "big-lama"; a TorchScript file with LaMa's signature.
         diffusion: "tiny", "sd15", "sd15-inpaint"; a diffusers folder. "A+B" draws with A and
             inpaints with the U-Net of B.
-        assets: Folder of the bundled weights; None = `assets/tiny` beside the package.
+        assets: Folder of the bundled weights; None = those that come with the package.
         cache: Folder of downloaded weights; None = `~/.cache/forgetme`.
         embeddings: Folder where the segmenter keeps what it computed once for each image, such as
             `store.embeddings`; None = in memory only.
@@ -164,7 +165,7 @@ def load_models(
     if preset not in get_args(Preset):
         raise ValueError(f"unknown preset {preset!r}; known: {', '.join(get_args(Preset))}")
     place = _Place(
-        assets=Path(assets) if assets else Path(__file__).parents[2] / "assets" / "tiny",
+        assets=Path(assets) if assets else bundled("tiny"),
         cache=Path(cache) if cache else weights.default_cache(),
         device=device,
         embeddings=None if embeddings is None else Path(embeddings),

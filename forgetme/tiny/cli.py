@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from forgetme.record.files import bundled
 from forgetme.tiny.card import record_training, write_card
 
 app = typer.Typer(no_args_is_help=True, help="Train and check the bundled models.")
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "tiny"
+ASSETS = bundled("tiny")
 
 
 class Model(str, Enum):

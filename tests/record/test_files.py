@@ -9,6 +9,7 @@ import pytest
 from peak import peak_mib
 
 from forgetme.errors import BrokenImageError, ForgetmeError
+from forgetme.record import files
 from forgetme.record.files import open_regular, read_bytes, read_lines, read_text
 from forgetme.record.images import read_image, read_mask
 
@@ -78,3 +79,14 @@ def test_photos_of_phones_and_old_tools_are_found_in_a_folder(tmp_path, suffix):
 def test_a_heic_photo_is_named_with_what_to_do():
     with pytest.raises(BrokenImageError, match=r"is a HEIC photo.*export it as JPEG"):
         read_image(b"\0\0\0\x18ftypheic" + b"\0" * 100)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_bundled_files_are_in_an_installed_package_and_beside_it_in_a_checkout(
+    tmp_path, monkeypatch, installed
+):
+    package = tmp_path / "forgetme"
+    folder = (package if installed else tmp_path) / "assets"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(files, "PACKAGE", package)
+    assert files.bundled("tiny") == folder / "tiny"

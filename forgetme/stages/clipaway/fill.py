@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from forgetme.errors import MissingModelError
+from forgetme.record.files import bundled
 from forgetme.stages import weights as shelf
 from forgetme.stages.checkpoint import UNREADABLE, existing, read_config, unusable
 from forgetme.stages.clipaway.adapter import Adapter, AdapterTensors, read_adapter
@@ -20,7 +21,7 @@ from forgetme.stages.clipaway.tower import AlphaClip, load_alpha_clip
 from forgetme.stages.diffusion import Diffusion, Progress
 from forgetme.stages.models import Models
 
-BUNDLED = Path(__file__).parents[3] / "assets" / "tiny" / "clipaway"
+BUNDLED = bundled("tiny") / "clipaway"
 RECORD = "clipaway.json"  # beside bundled weights: the tower's config and the settings
 TINY_FILES = ("alphaclip.safetensors", "mapping.safetensors", "ip-adapter.safetensors")
 PUBLISHED_FILES = shelf.PUBLISHED["clipaway"].files  # in the same order
