@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from forgetme.stages.diffusion import build_tokenizer
+from forgetme.stages.tokenizer import build_tokenizer
 
 WORDS = ["a photo of a", "cat dog meadow beach", "an empty snowy street at night"]
 

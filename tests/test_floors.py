@@ -30,11 +30,11 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.spl
 # Inside `stages/`: parts that stages are built from, and what chooses among the stages. A stage
 # imports the parts and never another stage.
 PARTS_OF_STAGES = {
-    "sam", "lite_sam", "proposals", "corrections", "checkpoint", "answers", "embeddings", "edges",
-    "vocabulary",
+    "sam", "lite_sam", "diffusion_folder", "proposals", "corrections", "checkpoint", "answers",
+    "embeddings", "edges", "vocabulary",
     "chat", "replies", "bounded", "addresses", "secret",
 }  # fmt: skip
-CHOOSERS = {"models", "weights", "doctor", "clipaway"}
+CHOOSERS = {"models", "plans", "weights", "published", "fetching", "doctor", "clipaway"}
 
 RECORD_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}

@@ -30,7 +30,7 @@ from forgetme.record.entangled import Variant
 from forgetme.record.settings import Settings
 
 if TYPE_CHECKING:
-    from forgetme.curate.pipeline import CurateReport
+    from forgetme.curate.batch import CurateReport
 
 
 DEFAULTS = Settings()
@@ -98,7 +98,7 @@ def curate(
     as_json: JsonOption = False,
 ) -> None:
     """Find the concept in images, cut it out, fill the hole, score it; resumes where it stopped."""
-    from forgetme.curate import pipeline
+    from forgetme.curate import batch
     from forgetme.stages.models import load_models
 
     del resume  # a second run always resumes; the flag only says so
@@ -109,8 +109,8 @@ def curate(
         fill=replace(DEFAULTS.fill, dilate_px=dilate_px),
         variant=variant,
     )
-    concept = pipeline.check_concept(concept)
-    paths, others = pipeline.find_images(images)
+    concept = batch.check_concept(concept)
+    paths, others = batch.find_images(images)
     if others:
         note(f"{others} other files in {images} are no images; passed over")
     if not paths:
@@ -127,7 +127,7 @@ def curate(
         raise typer.BadParameter(str(error)) from error
     with open_store(store, blobs) as opened, progress(len(paths)) as on_progress:
         try:
-            report = pipeline.curate(
+            report = batch.curate(
                 paths,
                 concept,
                 models,

@@ -15,7 +15,7 @@ import typer
 from forgetme.errors import ForgetmeError
 
 if TYPE_CHECKING:
-    from forgetme.curate.pipeline import Progress
+    from forgetme.curate.batch import Progress
     from forgetme.store import Store
 
 STOPPED = 130  # exit code of a program ended by Ctrl-C

@@ -23,9 +23,9 @@ from forgetme.compare.sweep import Sweep, sweep
 from forgetme.compare.table import Filled, table_of
 from forgetme.compare.worn import Worn, safe_name, wear
 from forgetme.errors import ForgetmeError, MissingModelError
+from forgetme.record.files import file_sha256
 from forgetme.record.images import read_image
 from forgetme.stages.models import Models
-from forgetme.stages.weights import file_sha256
 
 OnStep = Callable[[int, int, str], None]  # (cells done, cells in all, words)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgetme.errors import ForgetmeError
-from forgetme.stages.weights import file_sha256
+from forgetme.record.files import file_sha256
 
 if TYPE_CHECKING:
     from forgetme.train import Patch

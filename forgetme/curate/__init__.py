@@ -1,7 +1,7 @@
 """A curator's work: the pipeline, masks, fills, refining, the side story and the team.
 
 The room has the name of the package's public function: `forgetme.curate(...)` runs the pipeline
-over many images, see `forgetme.curate.pipeline.curate`.
+over many images, see `forgetme.curate.batch.curate`.
 """
 
 import sys
@@ -11,8 +11,8 @@ from typing import Any
 
 class _Room(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Runs `forgetme.curate.pipeline.curate`."""
-        from forgetme.curate.pipeline import curate
+        """Runs `forgetme.curate.batch.curate`."""
+        from forgetme.curate.batch import curate
 
         return curate(*args, **options)
 

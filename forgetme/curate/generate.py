@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forgetme.curate.pipeline import Progress, check_concept
+from forgetme.curate.batch import Progress, check_concept
 from forgetme.errors import ForgetmeError
 from forgetme.record.concept import plain
 

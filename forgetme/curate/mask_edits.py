@@ -6,14 +6,12 @@ that undo and redo walk, whatever tool made the steps. `Review` has all of them 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from forgetme.curate.mask_history import MaskStep, Pasts
 from forgetme.errors import EmptyRegionError, ForgetmeError
 from forgetme.record import masks, strokes
 from forgetme.record.decoded import Decoded
@@ -25,72 +23,6 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 200  # clicks on one mask
 FAR_PX = 1_000_000  # what lies this far out is no place on any image
-
-
-@dataclass(frozen=True)
-class MaskStep:
-    """One place in a sample's mask history: a chosen proposal or a mask edited by hand."""
-
-    index: int | None = None  # the proposal, when the mask is one
-    mask_sha: str | None = None  # the edited mask, when it is not; both None: no mask
-    points: tuple[tuple[float, float, int], ...] = ()  # the clicks that made it: x, y, 1 fg / 0 bg
-
-
-@dataclass(frozen=True)
-class _Past:
-    """A sample's mask history as far as its events were read."""
-
-    last_event: int = 0
-    steps: tuple[MaskStep, ...] = (MaskStep(),)
-    at: int = 0
-    note: str = ""
-
-    def and_then(self, event_id: int, kind: str, payload: dict[str, Any]) -> _Past:
-        past = replace(self, last_event=event_id)
-        if kind == "proposed":
-            past = replace(past, note=payload.get("note", ""))
-            if "asked" not in payload:
-                return replace(past, steps=(_step(payload),), at=0)
-        elif kind == "relabelled":  # proposals of the other concept are no way back
-            now = past.steps[past.at]
-            kept = now if now.index is None else MaskStep()
-            return replace(past, steps=(kept,), at=0, note="")
-        elif kind not in ("chosen", "mask_edited") or "try" in payload:
-            return past
-        how = payload.get("how")
-        if how in ("undo", "redo"):
-            return replace(past, at=past.at + (1 if how == "redo" else -1))
-        step, now = _step(payload), past.steps[past.at]
-        same = step.mask_sha == now.mask_sha and step.index == now.index
-        if same and (kind == "proposed" or step.points == now.points):
-            return past  # such as a question to the verifier that left the mask as it was
-        return replace(past, steps=(*past.steps[: past.at + 1], step), at=past.at + 1)
-
-
-class Pasts:
-    """The mask histories of the samples last asked for, so that only new events are read.
-
-    A `proposed` event of a large photo holds megabytes of masks; a stroke must not read it again.
-    """
-
-    def __init__(self, keep: int = 512) -> None:
-        """Keeps the latest `keep`."""
-        self._keep = keep
-        self._held: OrderedDict[str, _Past] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, store: Store, sample_id: str) -> _Past:
-        """Returns the history up to the newest event."""
-        with self._lock:
-            past = self._held.get(sample_id, _Past())
-        for event in store.events(sample_id, after=past.last_event):
-            past = past.and_then(event.id, event.kind, event.payload)
-        with self._lock:
-            self._held[sample_id] = past
-            self._held.move_to_end(sample_id)
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        return past
 
 
 class MaskActs:
@@ -356,12 +288,6 @@ class MaskActs:
     def _need_image(self, row: SampleRow) -> None:
         if row.image_sha is None:
             raise ForgetmeError(f"{row.name} cannot be read ({row.error}); replace it or reject it")
-
-
-def _step(payload: dict[str, Any]) -> MaskStep:
-    index = payload.get("index", payload.get("chosen"))
-    points = tuple((x, y, int(label)) for x, y, label in payload.get("points", ()))
-    return MaskStep(index, payload.get("mask_sha"), points)
 
 
 def _checked_points(points: Sequence[Sequence[float]], image: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
-from forgetme.curate import checks, fills, pipeline
+from forgetme.curate import batch, checks, fills, pipeline
 from forgetme.curate.mask_edits import MaskActs, Pasts
 from forgetme.curate.suggest import Suggestions, suggest
 from forgetme.errors import ForgetmeError, StaleVersionError, VerifierError
@@ -184,7 +184,7 @@ class Review(MaskActs):
             ForgetmeError: no usable name, or that concept has this image already.
         """
         row = self._row(sample_id, seen)
-        concept = pipeline.check_concept(concept)
+        concept = batch.check_concept(concept)
         if concept == row.concept:
             return row
         return self._append(row, "relabelled", {"concept": concept, "name": row.name})

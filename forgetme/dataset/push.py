@@ -20,7 +20,7 @@ from forgetme.dataset.place import MARKER
 from forgetme.dataset.quadruple import Progress, Record, stems
 from forgetme.dataset.splits import SHARES, SPLITS, Shares
 from forgetme.errors import ForgetmeError
-from forgetme.stages.weights import file_sha256
+from forgetme.record.files import file_sha256
 from forgetme.store import Store
 
 CARD = "README.md"

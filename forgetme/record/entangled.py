@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,10 +22,10 @@ FLAT_SIGMA = 1e-9  # far below the spread of any 8-bit image; less is rounding, 
 
 @dataclass(frozen=True)
 class EntangledResult:
-    """An Entangled score with all of its parts; None marks a part that could not be computed.
+    """An Entangled score with all of its parts; None marks a part that needs the original.
 
     Attributes:
-        score: Entangled, [0, 1), higher is better; None for an invalid pair of a batch.
+        score: Entangled, [0, 1), higher is better.
         similarity: harmonic mean of "inner changed" and "outer unchanged", [0, 1).
         consistency: ``mean_consistency * var_consistency``, [0, 1).
         s_inner: RMSE inside the mask, [0, 1]; one minus it in the variant "released".
@@ -34,8 +33,7 @@ class EntangledResult:
         mean_consistency: how alike the two regions' means are, [0, 1).
         var_consistency: how alike their spreads are, [0, 1).
         variant: which reading of the paper was used.
-        warnings: names out of ``flat_region, black_region, one_pixel_region, empty_mask,
-            full_mask``.
+        warnings: names out of ``flat_region, black_region, one_pixel_region``.
         mu_inner: mean inside, [0, 1]; averaged over channels for ``channels="per_channel"``.
         mu_outer: mean outside, likewise.
         sigma_inner: population standard deviation inside, [0, 0.5], likewise.
@@ -44,40 +42,21 @@ class EntangledResult:
         n_outer: pixels outside the mask.
     """
 
-    score: float | None
+    score: float
     similarity: float | None
-    consistency: float | None
+    consistency: float
     s_inner: float | None
     s_outer: float | None
-    mean_consistency: float | None
-    var_consistency: float | None
+    mean_consistency: float
+    var_consistency: float
     variant: Variant
     warnings: tuple[str, ...]
-    mu_inner: float | None
-    mu_outer: float | None
-    sigma_inner: float | None
-    sigma_outer: float | None
+    mu_inner: float
+    mu_outer: float
+    sigma_inner: float
+    sigma_outer: float
     n_inner: int
     n_outer: int
-
-
-@dataclass(frozen=True)
-class EntangledBatch:
-    """Scores of many pairs.
-
-    Attributes:
-        results: one result a pair, in order; an empty or full mask has score None.
-        mean: mean of the valid scores (not the score of means); None if there is none.
-        median: median of the valid scores, likewise.
-        n: number of pairs.
-        n_invalid: pairs without a score.
-    """
-
-    results: tuple[EntangledResult, ...]
-    mean: float | None
-    median: float | None
-    n: int
-    n_invalid: int
 
 
 @dataclass(frozen=True)
@@ -239,32 +218,6 @@ def entangled_s(edited: np.ndarray, mask: np.ndarray, **options: Any) -> Entangl
         ForgetMe, Eq. 1 with alpha = 0, beta = 1.
     """
     return entangled(None, edited, mask, alpha=0.0, beta=1.0, **options)
-
-
-def entangled_batch(
-    triples: Iterable[tuple[np.ndarray | None, np.ndarray, np.ndarray]], **options: Any
-) -> EntangledBatch:
-    """Scores many pairs; an empty or full mask gets no score and a warning instead of an error.
-
-    Args:
-        triples: (original, edited, mask) of each pair, as ``entangled``.
-        **options: keyword arguments of ``entangled``.
-
-    Returns:
-        All results, and mean and median of the valid scores.
-
-    Raises:
-        ValueError: as ``entangled``, other than for empty and full masks.
-    """
-    results = [_result_or_warning(*triple, **options) for triple in triples]
-    scores = [r.score for r in results if r.score is not None]
-    return EntangledBatch(
-        results=tuple(results),
-        mean=fmean(scores) if scores else None,
-        median=median(scores) if scores else None,
-        n=len(results),
-        n_invalid=len(results) - len(scores),
-    )
 
 
 def combine(
@@ -460,38 +413,3 @@ def _warnings(
     if 1 in (n_inner, n_outer):
         names.append("one_pixel_region")
     return tuple(names)
-
-
-def _result_or_warning(
-    original: np.ndarray | None, edited: np.ndarray, mask: np.ndarray, **options: Any
-) -> EntangledResult:
-    """Scores one pair of a batch; with a full mask there is still the inner RMSE."""
-    try:
-        return entangled(original, edited, mask, **options)
-    except EmptyRegionError:
-        pass  # what can be said is said below
-    before, after = _pair(original, edited, options.get("channels", "pooled"))
-    inside = _inside(mask, after)
-    variant = options.get("variant", "paper")
-    s_inner = None
-    if inside.all() and inside.size and before is not None:
-        s_inner = sqrt(float(np.mean((_unit(before) - _unit(after)) ** 2)))
-        s_inner = 1 - s_inner if variant == "released" else s_inner
-    n_inner = int(np.count_nonzero(inside))
-    return EntangledResult(
-        score=None,
-        similarity=None,
-        consistency=None,
-        s_inner=s_inner,
-        s_outer=None,
-        mean_consistency=None,
-        var_consistency=None,
-        variant=variant,
-        warnings=("full_mask",) if n_inner else ("empty_mask",),
-        mu_inner=None,
-        mu_outer=None,
-        sigma_inner=None,
-        sigma_outer=None,
-        n_inner=n_inner,
-        n_outer=inside.size - n_inner,
-    )

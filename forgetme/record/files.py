@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -122,6 +123,15 @@ def read_lines(
                     "the file is"
                 )
             yield part.rstrip(b"\r\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Computes the sha256 of a file as 64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(PIECE):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def is_regular(path: Path) -> bool:

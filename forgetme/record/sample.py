@@ -21,8 +21,6 @@ WARNING_WORDS = {
     "flat_region": "one side of the mask is a single flat colour, so the texture part is 0",
     "black_region": "one side of the mask is all black, so the brightness part is 0",
     "one_pixel_region": "one side of the mask is a single pixel",
-    "empty_mask": "the mask is empty",
-    "full_mask": "the mask covers the whole image",
 }
 
 

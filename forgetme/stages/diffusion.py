@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
-from forgetme.errors import MissingModelError
 from forgetme.record import masks
-from forgetme.stages.checkpoint import UNREADABLE, cause_of, read_config
-
-if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
-    from transformers import CLIPTokenizer
+from forgetme.stages.diffusion_folder import load_pipeline, load_unet, quiet
 
 Progress = Callable[[int, int], None]  # (steps done, steps in all)
-
-_N_CLIP_MERGES = 49152 - 256 - 2  # the rest of the published list was never used by CLIP
 
 
 class Diffusion:
@@ -59,13 +48,13 @@ class Diffusion:
         """Loads the modules; the arguments are those of the class."""
         from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 
-        self.pipe = _load(Path(folder), device)
+        self.pipe = load_pipeline(Path(folder), device)
         self.made_by = made_by
         parts = {**self.pipe.components, "requires_safety_checker": False}
-        self._redraw = _quiet(StableDiffusionImg2ImgPipeline(**parts))
+        self._redraw = quiet(StableDiffusionImg2ImgPipeline(**parts))
         if inpaint_folder is not None:
-            parts["unet"] = _load_unet(Path(inpaint_folder), device)
-        self._inpaint = _quiet(StableDiffusionInpaintPipeline(**parts))
+            parts["unet"] = load_unet(Path(inpaint_folder), device)
+        self._inpaint = quiet(StableDiffusionInpaintPipeline(**parts))
         self._lock = threading.Lock()
 
     @property
@@ -268,154 +257,6 @@ class Diffusion:
         return (result.images[0] * 255).round().astype(np.uint8)
 
 
-def build_tokenizer(words: Sequence[str] | None = None, context_length: int = 77) -> CLIPTokenizer:
-    """Builds CLIP's tokenizer offline from the byte-pair list that open_clip ships.
-
-    Args:
-        words: None for CLIP's whole vocabulary of 49,408 tokens with its published ids. Otherwise
-            a small vocabulary is made: the 512 byte tokens, the merges that these words (or
-            phrases, whose words are taken one by one) need, and the two special tokens last. Each
-            word is one token; any other text decomposes into shorter ones, never into "unknown".
-        context_length: Tokens in a prompt, start and end included.
-
-    Returns:
-        A tokenizer that `save_pretrained` and StableDiffusionPipeline accept. The text encoder
-        built for it needs `vocab_size=len(tokenizer)`, `max_position_embeddings=context_length`
-        and the tokenizer's `bos_token_id`, `eos_token_id` and `pad_token_id`.
-
-    **Source**: Radford et al. 2021, tokenizer of https://github.com/openai/CLIP (MIT).
-
-    Example:
-        >>> build_tokenizer()("a photo of a cat").input_ids
-        [49406, 320, 1125, 539, 320, 2368, 49407]
-        >>> build_tokenizer(["mushroom"]).tokenize("mushroom")
-        ['mushroom</w>']
-    """
-    merges = _clip_merges()
-    if words is not None:
-        merges = _merges_for(_split(words), merges)
-    return _clip_tokenizer(merges, context_length)
-
-
-def _load(folder: Path, device: str) -> StableDiffusionPipeline:
-    import torch
-    from diffusers import StableDiffusionPipeline
-
-    with _no_loading_bars(folder, "model_index.json"):
-        _check_index(folder)
-        pipe = StableDiffusionPipeline.from_pretrained(
-            folder,
-            variant=_variant(folder),
-            dtype=torch.float16 if device.startswith("cuda") else torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
-        _check_vocabulary(pipe)
-    return _quiet(pipe.to(device))
-
-
-def _check_index(folder: Path) -> None:
-    """Refuses a folder with code of its own: its parts are classes of diffusers and transformers.
-
-    Raises:
-        ValueError: it brings code, or names a part that comes from elsewhere.
-    """
-    code = next((path.name for path in folder.rglob("*.py")), None)
-    if code is not None:
-        raise ValueError(f"it brings code of its own, {code}, which is never run")
-    index = read_config(folder / "model_index.json")
-    if not isinstance(index.get("_class_name", ""), str):
-        raise ValueError("its _class_name names a pipeline of its own, which is never run")
-    for name, part in index.items():
-        unused = name.startswith("_") or name in ("safety_checker", "feature_extractor")
-        if unused or not isinstance(part, list) or part == [None, None]:
-            continue
-        library, kind = part if len(part) == 2 else (None, None)
-        known = library in ("diffusers", "transformers") and isinstance(kind, str)
-        if not known or re.match("Auto(?!encoder)", kind):
-            raise ValueError(
-                f"its {name[:40]} is {part}, and must be a class of diffusers or transformers"
-            )
-
-
-def _check_vocabulary(pipe: StableDiffusionPipeline) -> None:
-    """Refuses a tokenizer that lost its vocabulary: it would load, and every prompt be ignored.
-
-    Raises:
-        ValueError: tokenizer and text encoder do not belong together.
-    """
-    tokenizer, rows = pipe.tokenizer, pipe.text_encoder.get_input_embeddings().num_embeddings
-    vocabulary = tokenizer.get_vocab()
-    if len(tokenizer) != rows:
-        raise ValueError(
-            f"its tokenizer knows {len(tokenizer)} tokens and its text encoder {rows}; a file of "
-            "the vocabulary is missing or of another model"
-        )
-    ends = [token for token in vocabulary if token.endswith("</w>") and token[:-4].isalpha()]
-    # the longest: only the merges make them one token; a letter is one without them
-    words = sorted((token for token in ends if len(token) > 5), key=len)[-20:]
-    if words and not any(tokenizer.tokenize(word[:-4]) == [word] for word in words):
-        raise ValueError("its tokenizer splits every word into letters; its merges are missing")
-
-
-def _load_unet(folder: Path, device: str) -> Any:
-    import torch
-    from diffusers import UNet2DConditionModel
-
-    with _no_loading_bars(folder, "unet/config.json"):
-        unet = UNet2DConditionModel.from_pretrained(
-            folder / "unet",
-            variant=_variant(folder),
-            dtype=torch.float16 if device.startswith("cuda") else torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-        )
-    return unet.to(device)
-
-
-def _variant(folder: Path) -> str | None:
-    files = [path.name for path in (folder / "unet").glob("diffusion_pytorch_model*.safetensors")]
-    return "fp16" if files and all(".fp16" in name for name in files) else None
-
-
-@contextlib.contextmanager
-def _no_loading_bars(folder: Path, needed: str) -> Iterator[None]:
-    """Loads without progress bars, and turns the vendor's errors into one that can be acted on."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    if not (folder / needed).is_file():
-        raise MissingModelError(
-            f"no diffusion model at {folder}: {needed} is missing; "
-            "give a folder written by diffusers' save_pretrained"
-        )
-    bars = [
-        vendor
-        for vendor in (diffusers_logging, transformers_logging)
-        if vendor.is_progress_bar_enabled()
-    ]
-    for vendor in bars:
-        vendor.disable_progress_bar()
-    try:
-        yield
-    except (*UNREADABLE, OSError, ImportError, AttributeError) as error:
-        raise MissingModelError(
-            f"the diffusion model at {folder} cannot be loaded; "
-            f"download or train it again ({cause_of(error)})"
-        ) from error
-    finally:
-        for vendor in bars:
-            vendor.enable_progress_bar()
-
-
-def _quiet(pipe: Any) -> Any:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def _check_steps(steps: int, strength: float, guidance: float) -> None:
     if not 0 < strength <= 1:
         raise ValueError(f"strength must be above 0 and at most 1, got {strength}")
@@ -497,82 +338,3 @@ def _to_pil(array: np.ndarray) -> Any:
     from PIL import Image
 
     return Image.fromarray(array)
-
-
-def _clip_tokenizer(merges: Sequence[tuple[str, str]], context_length: int) -> CLIPTokenizer:
-    from transformers import CLIPTokenizer
-
-    alphabet = _byte_alphabet()
-    tokens = [*alphabet, *(c + "</w>" for c in alphabet), *(a + b for a, b in merges)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    # Two merges may spell one token in a small vocabulary; ids must still be without gaps.
-    vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocab, merges=list(merges), model_max_length=context_length)
-
-
-def _clip_merges() -> list[tuple[str, str]]:
-    spec = find_spec("open_clip")  # found without importing it: the list is all that is needed
-    path = Path(spec.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
-    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
-    return [tuple(line.split()) for line in lines[1 : _N_CLIP_MERGES + 1]]
-
-
-def _byte_alphabet() -> list[str]:
-    """Lists the printable stand-ins of the 256 bytes, in the order of CLIP's vocabulary."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    return [chr(b) for b in printable] + [chr(256 + n) for n in range(256 - len(printable))]
-
-
-def _split(words: Sequence[str]) -> list[str]:
-    """Cuts texts into the pieces that CLIP's tokenizer never merges across, without repeats."""
-    backend = _clip_tokenizer([], 77).backend_tokenizer
-    pieces = []
-    for text in words:
-        text = backend.normalizer.normalize_str(text)
-        pieces += [piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-    return list(dict.fromkeys(pieces))
-
-
-def _merges_for(words: Sequence[str], merges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Chooses the merges that make each word one token; CLIP's own first, in CLIP's order.
-
-    A word that CLIP splits gets further merges at the end of the list. They are of lower rank than
-    everything before, so they cannot take a pair away from an earlier word.
-    """
-    ranks = {pair: rank for rank, pair in enumerate(merges)}
-    split = [_apply_merges(word, ranks) for word in words]
-    used = {pair for _, pairs in split for pair in pairs}
-    chosen = sorted(used, key=ranks.__getitem__)
-    extra: dict[tuple[str, str], int] = {}
-    for symbols, _ in split:
-        while True:
-            symbols, _ = _apply_merges(symbols, extra)
-            if len(symbols) == 1:
-                break
-            extra[symbols[0], symbols[1]] = len(extra)
-    return [*chosen, *extra]
-
-
-def _apply_merges(
-    word: str | Sequence[str], ranks: dict[tuple[str, str], int]
-) -> tuple[list[str], list[tuple[str, str]]]:
-    """Runs byte-pair encoding on one word.
-
-    Returns:
-        The symbols that are left, and the pairs that were merged, in order.
-    """
-    symbols = [*word[:-1], word[-1] + "</w>"] if isinstance(word, str) else list(word)
-    used = []
-    while pairs := [p for p in zip(symbols, symbols[1:], strict=False) if p in ranks]:
-        first, second = best = min(pairs, key=ranks.__getitem__)
-        used.append(best)
-        merged, i = [], 0
-        while i < len(symbols):
-            if tuple(symbols[i : i + 2]) == best:
-                merged.append(first + second)
-                i += 2
-            else:
-                merged.append(symbols[i])
-                i += 1
-        symbols = merged
-    return symbols, used

@@ -1,59 +1,20 @@
-"""Published checkpoints: where they are, what they must be, and a download that can resume."""
+"""Published checkpoints on this machine: found, checked by hash, and downloaded."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import http.client
 import json
-import logging
 import os
-import shutil
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
+from forgetme.errors import MissingModelError
+from forgetme.record.files import file_sha256
 from forgetme.record.images import atomic_write
-
-log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]  # (bytes done, bytes in all)
-
-_SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
-_CHUNK = 1 << 20  # bytes a read
-_TIMEOUT = 30  # seconds without a byte
-_ATTEMPTS = 5
-_FOR_GOOD = (400, 401, 403, 404, 410, 451)  # answers that asking again does not change
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """One file at a fixed address with a known hash."""
-
-    url: str
-    sha256: str
-    size: int  # bytes
-    licence: str
-
-
-@dataclass(frozen=True)
-class PublishedFolder:
-    """Some files of a Hugging Face repository; sizes and hashes come from its own listing."""
-
-    repo: str
-    revision: str
-    files: tuple[str, ...]
-    size: int  # bytes, about
-    licence: str
-    single: str | None = None  # the one file that a loader wants, where it is not the folder
-    kind: Literal["models", "spaces"] = "models"  # of repository
+from forgetme.stages.fetching import Progress, fetch, read_json
+from forgetme.stages.published import PUBLISHED, PublishedFile, PublishedFolder
 
 
 class _Lfs(BaseModel):
@@ -69,90 +30,6 @@ class _Listed(BaseModel):
 
 
 _LISTING = TypeAdapter(list[_Listed])
-_MOST_LISTING = 16 * 2**20  # bytes
-
-_DIFFUSION_FILES = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "tokenizer/merges.txt",
-    "tokenizer/special_tokens_map.json",
-    "tokenizer/tokenizer_config.json",
-    "tokenizer/vocab.json",
-    "text_encoder/config.json",
-    "text_encoder/model.fp16.safetensors",
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.fp16.safetensors",
-    "vae/config.json",
-    "vae/diffusion_pytorch_model.fp16.safetensors",
-)
-
-# Sizes and hashes of the fixed files are stated alike by several independent public projects.
-# UNCONFIRMED: "main" of the CLIP and CLIPAway repositories may move; their files are checked
-# against the hash that the hub lists, and the hash that was found is kept beside them.
-PUBLISHED: Mapping[str, PublishedFile | PublishedFolder] = {
-    "sam-vit-h": PublishedFile(
-        _SAM + "sam_vit_h_4b8939.pth",
-        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
-        2_564_550_879,
-        "Apache-2.0",
-    ),
-    "sam-vit-l": PublishedFile(
-        _SAM + "sam_vit_l_0b3195.pth",
-        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
-        1_249_524_607,
-        "Apache-2.0",
-    ),
-    "sam-vit-b": PublishedFile(
-        _SAM + "sam_vit_b_01ec64.pth",
-        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        375_042_383,
-        "Apache-2.0",
-    ),
-    "ViT-L-14-quickgelu/openai": PublishedFolder(
-        "timm/vit_large_patch14_clip_224.openai",
-        "main",
-        ("open_clip_model.safetensors",),
-        1_710_000_000,
-        "MIT",
-        single="open_clip_model.safetensors",
-    ),
-    "ViT-B-32-quickgelu/openai": PublishedFolder(
-        "timm/vit_base_patch32_clip_224.openai",
-        "main",
-        ("open_clip_model.safetensors",),
-        605_000_000,
-        "MIT",
-        single="open_clip_model.safetensors",
-    ),
-    "big-lama": PublishedFile(
-        "https://github.com/enesmsahin/simple-lama-inpainting/releases/download/v0.1.0/big-lama.pt",
-        "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
-        205_669_692,
-        "Apache-2.0",
-    ),
-    "sd15": PublishedFolder(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
-        _DIFFUSION_FILES,
-        2_130_000_000,
-        "CreativeML OpenRAIL-M",
-    ),
-    "sd15-inpaint": PublishedFolder(
-        "stable-diffusion-v1-5/stable-diffusion-inpainting",
-        "8a4288a76071f7280aedbdb3253bdb9e9d5d84bb",
-        _DIFFUSION_FILES,
-        2_130_000_000,
-        "CreativeML OpenRAIL-M",
-    ),
-    "clipaway": PublishedFolder(
-        "yigitekin/CLIPAway",
-        "main",
-        ("clip_l14_grit+mim_fultune_6xe.pth", "model.safetensors", "ip-adapter_sd15.bin"),
-        1_290_000_000,
-        "MIT, Apache-2.0",
-        kind="spaces",
-    ),
-}
 
 
 def default_cache() -> Path:
@@ -285,120 +162,10 @@ def download(
     return path / _wanted(weight)
 
 
-def fetch(
-    url: str,
-    path: Path,
-    *,
-    size: int | None = None,
-    sha256: str | None = None,
-    progress: Progress | None = None,
-    first_wait: float = 1.0,
-) -> None:
-    """Downloads one file, resuming a part of it, and puts it in place only when it is right.
-
-    Args:
-        url: Address of the file, http or https.
-        path: Where it goes; the unfinished part lies beside it as `.part`.
-        size: Bytes it must have; None = what the server says.
-        sha256: Hash it must have; None = unchecked.
-        progress: Called with (bytes done, bytes in all).
-        first_wait: Seconds before the second attempt; doubled for each further one.
-
-    Raises:
-        MissingModelError: The server has no such file, does not answer, or sends wrong bytes.
-        DiskFullError: There is no room for it.
-    """
-    part = path.with_name(path.name + ".part")
-    if part.exists() and size is not None and part.stat().st_size > size:
-        part.unlink()
-    _check_room(path, (size or 0) - (part.stat().st_size if part.exists() else 0))
-    problem = "it was not tried"
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(first_wait * 2 ** (attempt - 1))
-        try:
-            problem = _continue(url, part, size, progress)
-        except urllib.error.HTTPError as error:
-            if error.code in _FOR_GOOD:
-                raise MissingModelError(
-                    f"{url} answered {error.code} {error.reason}; download the file by hand "
-                    f"to {path}, or give the path of your own copy"
-                ) from error
-            problem = f"the server answered {error.code} {error.reason}"
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            if getattr(error, "errno", None) == errno.ENOSPC:
-                raise _full(path) from error
-            problem = str(getattr(error, "reason", error)) or type(error).__name__
-        if problem is None:
-            break
-        log.warning("download of %s stopped: %s", url, problem)
-    else:
-        raise MissingModelError(
-            f"{url} could not be downloaded: {problem}; run the same command again, "
-            "it goes on where it stopped"
-        )
-    if sha256 is not None and (got := file_sha256(part)) != sha256:
-        part.unlink()
-        raise MissingModelError(
-            f"{url} sent other bytes than were published: sha256 must be {sha256}, got {got}; "
-            "what was downloaded is deleted, try again from another network"
-        )
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def file_sha256(path: Path) -> str:
-    """Computes the sha256 of a file as 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def folder_sha256(folder: Path) -> str:
     """Computes one sha256 of all safetensors and JSON files below a folder, names included."""
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json"))
     return _sum([(p.relative_to(folder).as_posix(), 0, file_sha256(p)) for p in files])
-
-
-def _continue(url: str, part: Path, size: int | None, progress: Progress | None) -> str | None:
-    """Reads on from where the part ends.
-
-    Returns:
-        None when all bytes are there, otherwise what is wrong.
-    """
-    have = part.stat().st_size if part.exists() else 0
-    if size is not None and have == size:
-        return None
-    headers = {"User-Agent": "forgetme"} | ({"Range": f"bytes={have}-"} if have else {})
-    try:
-        answer = urllib.request.urlopen(  # noqa: S310 (addresses are ours or the user's)
-            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT
-        )
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # the part is longer than the file: start over
-            part.unlink()
-            return "the server's file is shorter than the part that was there"
-        raise
-    with answer:
-        if answer.status != 206:
-            have = 0  # the server does not resume, so it sends everything
-        length = answer.headers.get("Content-Length")
-        total = size or (have + int(length) if length else 0)
-        with part.open("ab" if have else "wb") as file:
-            while chunk := answer.read(_CHUNK):
-                file.write(chunk)
-                have += len(chunk)
-                if progress is not None:
-                    progress(have, total)
-    if total and have < total:
-        return f"the connection closed after {have} of {total} bytes"
-    if total and have > total:
-        part.unlink()
-        return f"the server sent {have} bytes instead of {total}"
-    return None
 
 
 def _listed(
@@ -406,7 +173,7 @@ def _listed(
 ) -> list[tuple[str, str, int, str | None]]:
     """Asks the hub for the sizes and hashes of a repository's files."""
     base = hub.rstrip("/")
-    listing = _read_json(
+    listing = read_json(
         f"{base}/api/{weight.kind}/{weight.repo}/tree/{weight.revision}?recursive=true", first_wait
     )
     home = f"{base}/{weight.repo}" if weight.kind == "models" else f"{base}/spaces/{weight.repo}"
@@ -432,25 +199,6 @@ def _listed(
         )
         for file in weight.files
     ]
-
-
-def _read_json(url: str, first_wait: float) -> Any:
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            time.sleep(first_wait * 2 ** (attempt - 1))
-        try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:  # noqa: S310
-                text = answer.read(_MOST_LISTING + 1)
-                if len(text) > _MOST_LISTING:
-                    raise MissingModelError(f"{url} sent more than {_MOST_LISTING} bytes")
-                return json.loads(text)
-        except urllib.error.HTTPError as error:
-            problem = f"{error.code} {error.reason}"
-            if error.code in _FOR_GOOD:
-                break
-        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            problem = str(getattr(error, "reason", error))
-    raise MissingModelError(f"{url} could not be read: {problem}; check the network and try again")
 
 
 def _known(
@@ -503,19 +251,6 @@ def _unchanged_sha(path: Path) -> str:
     if os.access(path.parent, os.W_OK):
         atomic_write(note, f"{sha256} {stamp}".encode())
     return sha256
-
-
-def _check_room(path: Path, needed: int) -> None:
-    if shutil.disk_usage(path.parent).free < needed:
-        raise _full(path)
-
-
-def _full(path: Path) -> ForgetmeError:
-    free = shutil.disk_usage(path.parent).free
-    return DiskFullError(
-        f"no room for {path.name}: {path.parent} has {free / 1e9:.1f} GB left; free some, "
-        "then run the same command again"
-    )
 
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:

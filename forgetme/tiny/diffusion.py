@@ -19,7 +19,7 @@ from diffusers.models.upsampling import Upsample2D
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
-from forgetme.stages.diffusion import build_tokenizer
+from forgetme.stages.tokenizer import build_tokenizer
 from forgetme.tiny.bank import TRAIN_SEED, SceneBank, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 from forgetme.tiny.sharpen import sharpen

@@ -10,7 +10,7 @@ from typing import Any
 
 from forgetme.metrics.summary import wilson
 from forgetme.record.images import atomic_write
-from forgetme.stages.weights import PUBLISHED
+from forgetme.stages.published import PUBLISHED
 from forgetme.store.names import safe_stem
 from forgetme.train.folder import LOG, rows_of
 from forgetme.train.methods import METHODS

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from forgetme.curate.pipeline import check_concept
+from forgetme.curate.batch import check_concept
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.errors import BrokenImageError, ForgetmeError, StaleVersionError

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgetme.curate.pipeline import check_concept, find_images
+from forgetme.curate.batch import check_concept, find_images
 from forgetme.errors import BrokenImageError, ForgetmeError
 from forgetme.record.images import read_image_with_notes
 from forgetme.store import Store

@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from forgetme import cli
-from forgetme.curate import pipeline
+from forgetme.curate import batch
 from forgetme.curate.review import Review
 from forgetme.errors import DiskFullError, EmptyRegionError
 from forgetme.record.images import array_sha, png_bytes, read_image
@@ -250,7 +250,7 @@ BESIDE = """
 import sys
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from forgetme.curate import pipeline
+from forgetme.curate import batch, pipeline
 from forgetme.store import Store
 from truth_models import load_truth
 drawn = Path({drawn!r})
@@ -259,7 +259,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 with Store({store!r}) as store:
     for concept in ("cat a", "cat b", "cat c"):
-        report = pipeline.curate(sorted((drawn / "original").iterdir()), concept,
+        report = batch.curate(sorted((drawn / "original").iterdir()), concept,
                                  truth.models, store)
         assert not report.failed, report.failed
 """
@@ -306,5 +306,5 @@ def test_a_concept_with_a_path_in_it_writes_nowhere_else(anything, drawn, tmp_pa
 
 def test_library_and_command_agree_on_what_an_image_is(tmp_path):
     write_bad(tmp_path / "in")
-    found, _ = pipeline.find_images(tmp_path / "in")
+    found, _ = batch.find_images(tmp_path / "in")
     assert "folder.png" not in {path.name for path in found}

@@ -13,7 +13,7 @@ from small_store import hold
 from typer.testing import CliRunner
 
 from forgetme import cli, jobs
-from forgetme.curate import checks, fills, pipeline, refine
+from forgetme.curate import batch, checks, fills, pipeline, refine
 from forgetme.curate.review import Review
 from forgetme.curate.suggest import BACKDROPS, suggest, surroundings
 from forgetme.errors import ForgetmeError, MissingModelError
@@ -99,7 +99,7 @@ def test_the_policy_does_not_accept_a_fill_in_which_the_object_came_back(drawn, 
     truth.truth.back = 0.9
     settings = Settings(thresholds=Thresholds(0, 0))
     paths = sorted((drawn / "original").iterdir())
-    report = pipeline.curate(paths, "cat", truth.models, store, settings=settings, auto_accept=True)
+    report = batch.curate(paths, "cat", truth.models, store, settings=settings, auto_accept=True)
     assert (report.accepted, report.selected) == (0, len(paths))
 
 

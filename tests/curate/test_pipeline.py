@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from openai_server import KEY, OpenAIServer, error, verdict
 
-from forgetme.curate import fills, pipeline
+from forgetme.curate import batch, fills, pipeline
 from forgetme.curate.review import Review
 from forgetme.errors import (
     EmptyRegionError,
@@ -46,7 +46,7 @@ def scene(drawn):
 
 
 def curate(paths, truth, store, **options):
-    return pipeline.curate(paths, "cat", truth.models, store, **options)
+    return batch.curate(paths, "cat", truth.models, store, **options)
 
 
 # ---------------------------------------------------------------- proposing
@@ -286,7 +286,7 @@ def test_a_broken_image_becomes_a_row_and_the_rest_goes_on(drawn, truth, store, 
     names = sorted(path.name for path in (tmp_path / "in").iterdir())
     (tmp_path / "in" / names[1]).write_bytes(b"")
     seen = []
-    paths, _ = pipeline.find_images(tmp_path / "in")
+    paths, _ = batch.find_images(tmp_path / "in")
     report = curate(paths, truth, store, on_progress=seen.append)
     assert (report.images, report.selected, report.broken) == (4, 3, 1)
     row = store.samples(state="broken")[0]
@@ -335,21 +335,21 @@ def test_a_verifier_that_failed_is_not_one_that_said_no(drawn, truth, store):
             stages = {"segmenter": truth.truth, "ranker": truth.models.ranker}
             return load_models("tiny", **stages, verifier=asks, inpainter=truth.truth.fill)
 
-        report = pipeline.curate(paths, "cat", models("sk-old"), store)
+        report = batch.curate(paths, "cat", models("sk-old"), store)
         assert (report.images, report.unanswered, report.waiting) == (4, 4, 0)
         assert report.finished == 0
         assert "key was refused (HTTP 401)" in report.no_answer
         assert "key was refused" in Review(store, models(key)).note(store.samples()[0])
         events = len(store.events())
-        again = pipeline.curate(paths, "cat", models("sk-old"), store)
+        again = batch.curate(paths, "cat", models("sk-old"), store)
         assert (again.unanswered, len(store.events())) == (4, events)  # nothing new: nothing kept
         calls = truth.truth.calls
-        report = pipeline.curate(paths, "cat", models(key), store)
+        report = batch.curate(paths, "cat", models(key), store)
         assert (report.selected, report.unanswered, report.no_answer) == (4, 0, "")
         assert (report.finished, report.resumed) == (4, 0)
         assert truth.truth.calls == calls  # the masks were there
         server.answer = lambda asked: error(401)
-        assert pipeline.curate(paths, "cat", models(key), store).resumed == 4
+        assert batch.curate(paths, "cat", models(key), store).resumed == 4
 
 
 def test_answers_before_a_failure_are_kept_and_a_no_is_final(drawn, truth, store):
@@ -361,13 +361,13 @@ def test_answers_before_a_failure_are_kept_and_a_no_is_final(drawn, truth, store
         models = load_models(
             "tiny", segmenter=truth.truth, ranker=truth.models.ranker, verifier=asks
         )
-        report = pipeline.curate(paths, "cat", models, store)
+        report = batch.curate(paths, "cat", models, store)
         assert (report.unanswered, len(server.asked)) == (1, 2)
         assert "spend cap" in report.no_answer
         asks.settings = AskSettings()
-        report = pipeline.curate(paths, "cat", models, store)
+        report = batch.curate(paths, "cat", models, store)
         assert (report.unanswered, report.waiting, len(server.asked)) == (0, 1, 3)
-        assert pipeline.curate(paths, "cat", models, store).resumed == 1
+        assert batch.curate(paths, "cat", models, store).resumed == 1
         assert len(server.asked) == 3
 
 
@@ -375,7 +375,7 @@ def test_a_missing_model_stops_the_batch_at_once(drawn, store, tmp_path):
     models = load_models("tiny", assets=tmp_path / "nothing")
     seen = []
     with pytest.raises(MissingModelError, match="tiny train"):
-        pipeline.curate(originals(drawn), "cat", models, store, on_progress=seen.append)
+        batch.curate(originals(drawn), "cat", models, store, on_progress=seen.append)
     assert seen == []
 
 
@@ -404,7 +404,7 @@ def test_a_run_stopped_between_mask_and_fill_is_taken_up_there(drawn, truth, sto
     stages = {name: getattr(truth.models, name) for name in ("segmenter", "ranker", "verifier")}
     stopped = load_models("tiny", **stages, inpainter=stops)
     with pytest.raises(KeyboardInterrupt):
-        pipeline.curate([path], "cat", stopped, store)
+        batch.curate([path], "cat", stopped, store)
     row = store.samples()[0]
     assert (row.state, row.tries) == ("prepared", [])
     assert store.check() == []
@@ -461,19 +461,19 @@ def test_find_images_goes_deep_and_counts_what_is_no_image(tmp_path):
     (tmp_path / ".hidden").mkdir()
     for name in ("b/c/two.JPG", "one.png", ".hidden/no.png", ".no.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    found, others = pipeline.find_images(tmp_path)
+    found, others = batch.find_images(tmp_path)
     assert [path.name for path in found] == ["two.JPG", "one.png"]
     assert others == 1
 
 
 def test_find_images_takes_the_originals_of_forgetmes_own_folders(drawn):
-    found, _ = pipeline.find_images(drawn)
+    found, _ = batch.find_images(drawn)
     assert found == originals(drawn)
 
 
 def test_find_images_of_nothing_says_so(tmp_path):
     with pytest.raises(ForgetmeError, match="no such file or folder"):
-        pipeline.find_images(tmp_path / "nothing")
+        batch.find_images(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize("concept", ["", "  ", "x" * 1000, "a\nb", "a\0b", "<>"])
@@ -481,13 +481,13 @@ def test_a_concept_that_is_no_name_is_refused_before_anything_is_written(
     drawn, truth, store, concept
 ):
     with pytest.raises(ForgetmeError, match="concept"):
-        pipeline.curate(originals(drawn), concept, truth.models, store)
+        batch.curate(originals(drawn), concept, truth.models, store)
     assert store.events() == []
 
 
 @pytest.mark.parametrize("concept", ['a "big" cat', "🐈", "../../etc/cat", "<cat>", "猫", "O'Cat"])
 def test_any_name_can_be_a_concept(drawn, truth, store, concept):
-    report = pipeline.curate(originals(drawn)[:1], f" {concept} ", truth.models, store)
+    report = batch.curate(originals(drawn)[:1], f" {concept} ", truth.models, store)
     assert report.selected == 1
     assert store.concepts() == [concept]
 
@@ -498,14 +498,14 @@ KILLED = """
 import sys, time
 sys.path[:0] = [{root!r}, {tests!r}]
 from pathlib import Path
-from forgetme.curate import pipeline
+from forgetme.curate import batch, pipeline
 from forgetme.store import Store
 from truth_models import load_truth
 drawn = Path({drawn!r})
 truth = load_truth(drawn)
 with Store({store!r}) as store:
     for concept in map(str, range(10_000)):
-        pipeline.curate(sorted((drawn / "original").iterdir()), "cat " + concept,
+        batch.curate(sorted((drawn / "original").iterdir()), "cat " + concept,
                         truth.models, store, auto_accept=True,
                         on_progress=lambda p: print(p.name, flush=True))
 """
@@ -525,7 +525,7 @@ def test_a_killed_run_leaves_a_sound_store_that_a_later_run_finishes(drawn, trut
         assert store.check() == []
         assert len(store.samples()) >= 5
         last = store.samples(limit=None)[-1].concept
-        report = pipeline.curate(originals(drawn), last, truth.models, store)
+        report = batch.curate(originals(drawn), last, truth.models, store)
         assert report.selected == 4
         assert store.check() == []
 
@@ -539,7 +539,7 @@ def test_settings_are_changed_by_replace_only():
 @pytest.mark.bundled
 def test_the_bundled_models_select_drawn_cats(store, tmp_path):
     write_scenes(tmp_path, count=8, seed=99, concepts=("cat",), size=256)
-    report = pipeline.curate(originals(tmp_path), "cat", load_models("tiny"), store)
+    report = batch.curate(originals(tmp_path), "cat", load_models("tiny"), store)
     assert report.failed == ()
     assert report.selected >= 6  # the paper: 87.5-97.4 %; eight scenes allow for bad luck
     overlaps = [
@@ -572,7 +572,7 @@ def test_curate_fills_masks_that_a_dataset_brought(models, store, drawn, tmp_pat
     first = store.samples()[0]
     edited = {"mask_sha": store.put_image(~store.get_mask(first.mask_sha)), "how": "brush"}
     store.append(first.id, "mask_edited", edited, by="ann", expected_version=first.version)
-    pipeline.curate(sorted((src / "images").iterdir()), "cat", models, store)
+    batch.curate(sorted((src / "images").iterdir()), "cat", models, store)
     hand, brought = store.samples()
     assert (hand.tries, hand.mask_sha) == ([], edited["mask_sha"])
     assert [one["kind"] for one in brought.tries] == ["filled"]

@@ -7,7 +7,7 @@ import pytest
 from small_store import accept, add, hold, prepare, square
 from starlette.testclient import TestClient
 
-from forgetme.curate.pipeline import check_concept
+from forgetme.curate.batch import check_concept
 from forgetme.curate.review import Review
 from forgetme.curate.team.conflict import changes
 from forgetme.curate.worker import Worker

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from forgetme.errors import EmptyRegionError, ForgetmeError
-from forgetme.record.entangled import combine, entangled, entangled_batch, entangled_d, entangled_s
+from forgetme.record.entangled import combine, entangled, entangled_d, entangled_s
 
 X = np.array(
     [[0.2, 0.4, 0.2, 0.4], [0.4, 0.9, 0.8, 0.2], [0.2, 0.8, 0.9, 0.4], [0.4, 0.2, 0.4, 0.2]]
@@ -186,32 +186,6 @@ def test_empty_and_full_masks_are_refused(on):
             score()
         assert isinstance(caught.value, ForgetmeError)
         assert isinstance(caught.value, ValueError)
-
-
-def test_batch_leaves_out_empty_and_full_masks_with_a_warning():
-    batch = entangled_batch(
-        [
-            (X, E1, CENTRE),
-            (X, E1, np.zeros((4, 4), bool)),
-            (X, E1, np.ones((4, 4), bool)),
-            (X, E2, CENTRE),
-            (X, X, CENTRE),
-        ]
-    )
-    assert [r.warnings for r in batch.results[1:3]] == [("empty_mask",), ("full_mask",)]
-    assert [r.score for r in batch.results[1:3]] == [None, None]
-    assert batch.results[1].s_inner is None
-    assert batch.results[2].s_inner == pytest.approx(np.sqrt(np.mean((X - E1) ** 2)))
-    assert (batch.n, batch.n_invalid) == (5, 2)
-    assert batch.mean == six((0.841356 + 0.808297 + 0) / 3)
-    assert batch.median == six(0.808297)
-
-
-def test_batch_of_unpaired_and_of_no_images():
-    batch = entangled_batch([(None, E1, CENTRE)], alpha=0, beta=1)
-    assert batch.mean == six(0.999944)
-    assert entangled_batch([]) == entangled_batch(iter(()))
-    assert (entangled_batch([]).mean, entangled_batch([]).n) == (None, 0)
 
 
 def test_zero_alpha_returns_the_consistency_even_where_nothing_changed():

@@ -70,7 +70,7 @@ def test_text_loses_its_mark_and_lines_end_at_a_line_feed_only(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".heic"])
 def test_photos_of_phones_and_old_tools_are_found_in_a_folder(tmp_path, suffix):
-    from forgetme.curate.pipeline import find_images
+    from forgetme.curate.batch import find_images
 
     (tmp_path / f"a{suffix}").touch()
     assert find_images(tmp_path) == ([tmp_path / f"a{suffix}"], 0)

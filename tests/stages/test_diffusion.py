@@ -16,7 +16,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from small_models import save_diffusion
 
 from forgetme.errors import MissingModelError
-from forgetme.stages.diffusion import Diffusion, build_tokenizer
+from forgetme.stages.diffusion import Diffusion
+from forgetme.stages.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
