@@ -12,6 +12,7 @@ from forgetme.dataset.parquet import features
 from forgetme.dataset.quadruple import Record
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
+from forgetme.record.markdown import plain, table
 from forgetme.store import ConceptStats
 
 BEGIN = "<!-- forgetme: written by the push; text between these two lines is replaced -->"
@@ -185,7 +186,7 @@ def _body(
     license: str,  # noqa: A002
 ) -> str:
     concepts = Counter(record.concept for record in records)
-    named = ", ".join(f"{_plain(concept)} ({count})" for concept, count in concepts.items())
+    named = ", ".join(f"{plain(concept)} ({count})" for concept, count in concepts.items())
     return "\n\n".join(
         [
             f"# {repo.rpartition('/')[2]}",
@@ -194,7 +195,7 @@ def _body(
             f"Concepts: {named}.",
             f'```python\nfrom datasets import load_dataset\n\ndata = load_dataset("{repo}")\n```',
             "## Splits",
-            _table(
+            table(
                 ("split", "quadruples", "MB"),
                 [(s, one.rows, f"{one.file_bytes / 1e6:.1f}") for s, one in sizes.items()],
             ),
@@ -205,7 +206,7 @@ def _body(
             "## How it was made",
             _made(records),
             "## Columns",
-            _table(("column", "what"), list(_COLUMNS.items())),
+            table(("column", "what"), list(_COLUMNS.items())),
             "## Licence",
             _licence(license),
         ]
@@ -218,7 +219,7 @@ def _table1(stats: Sequence[ConceptStats]) -> str:
 
     lines = [
         (
-            _plain(one.concept), one.images, one.selected, f"{one.success_percent:.2f} %",
+            plain(one.concept), one.images, one.selected, f"{one.success_percent:.2f} %",
             score(one.mean_d), score(one.mean_s), one.variant or "-", one.human, one.policy,
         )
         for one in stats
@@ -227,7 +228,7 @@ def _table1(stats: Sequence[ConceptStats]) -> str:
         "concept", "images", "accepted", "accepted of images", "mean Entangled-D",
         "mean Entangled-S", "variant", "accepted by people", "by the policy",
     )  # fmt: skip
-    return _table(heads, lines)
+    return table(heads, lines)
 
 
 def _made(records: Sequence[Record]) -> str:
@@ -237,7 +238,7 @@ def _made(records: Sequence[Record]) -> str:
         "Holes filled": Counter(record.inpainted_by for record in records),
     }
     lines = [
-        f"- {what}: " + ", ".join(f"{_plain(name)} ({count})" for name, count in made.most_common())
+        f"- {what}: " + ", ".join(f"{plain(name)} ({count})" for name, count in made.most_common())
         for what, made in steps.items()
     ]
     how = Counter(record.decided_how for record in records)
@@ -257,15 +258,4 @@ def _licence(license: str) -> str:  # noqa: A002
     pictures = "The pictures keep the licence of where they come from; see the column `source`."
     if license == UNKNOWN_LICENSE:
         return f"No licence was stated by who pushed this dataset. {pictures}"
-    return f"Masks, fills and scores: {_plain(license)}. {pictures}"
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    rows = [heads, ["---"] * len(heads), *lines]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
-
-
-def _plain(text: str) -> str:
-    """Returns text that Markdown shows as it is."""
-    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{char}" if char in "\\`*_[]|#" else char for char in text)
+    return f"Masks, fills and scores: {plain(license)}. {pictures}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from forgetme.metrics.summary import wilson
 from forgetme.record.images import atomic_write
+from forgetme.record.markdown import plain, table
 from forgetme.stages.published import PUBLISHED
 from forgetme.store.names import safe_stem
 from forgetme.train.folder import LOG, rows_of
@@ -95,7 +96,7 @@ def _text(told: _Told, repo: str | None, license: str | None) -> str:  # noqa: A
     }
     body = "\n\n".join(
         [
-            f"# {_plain(record['concept'])}, forgotten by {_plain(record['method'])}",
+            f"# {plain(record['concept'])}, forgotten by {plain(record['method'])}",
             _opening(record),
             "## How well",
             _scores(told),
@@ -121,7 +122,7 @@ def _opening(record: Json) -> str:
         )
     return (
         f"A patch for `{record['base'] or 'a Stable Diffusion model'}` that makes it forget "
-        f'**{_plain(record["concept"])}**: asked for "{_plain(_prompt(record))}", it draws '
+        f'**{plain(record["concept"])}**: asked for "{plain(_prompt(record))}", it draws '
         f"something else.{words}{stopped}"
     )
 
@@ -138,7 +139,7 @@ def _scores(told: _Told) -> str:
         aim = "keep, held by nothing" if name in watch else "keep"
         aim = "forget: lower is better" if name == record["concept"] else f"{aim}: higher is better"
         seen = [_share(before.get(name), n), _share(after[name], n)]
-        lines.append((_plain(name), aim, *seen, *_also(second, [name], n)))
+        lines.append((plain(name), aim, *seen, *_also(second, [name], n)))
     for words, names in (("all that was held", keep), ("**all that nothing held**", watch)):
         found = [name for name in names if name in after]
         if len(found) > 1:
@@ -148,7 +149,7 @@ def _scores(told: _Told) -> str:
     prompts = ", ".join(f'"{one.format("…")}"' for one in TEMPLATES)
     return (
         "Share of pictures in which the concept is recognised, before and after.\n\n"
-        + _table(heads, lines)
+        + table(heads, lines)
         + f"\n\n{n} pictures of each concept, seeds 0 to {n - 1}, {PROBE_STEPS} steps, guidance "
         f"{GUIDANCE:g}, from prompts that no training saw: {prompts}. What a picture shows is the "
         f"likeliest of {len(WORDS)} words and the concepts asked for, by a zero-shot recogniser."
@@ -167,7 +168,7 @@ def _otherwise(concept: str, first: Json, last: Json) -> str:
     if last.get("second_otherwise") is not None:
         also = f"; by a second recogniser in {_share(last['second_otherwise'], n)}"
     return (
-        f" Asked for otherwise ({said}), {_plain(concept)} is recognised in {seen[0]} before and "
+        f" Asked for otherwise ({said}), {plain(concept)} is recognised in {seen[0]} before and "
         f"{seen[1]} after{also}."
     )
 
@@ -192,10 +193,10 @@ def _shown(told: _Told) -> list[str]:
     if not told.pictures:
         return []
     lines = [
-        (_plain(name), f"![{_plain(name)} before]({old})", f"![{_plain(name)} after]({new})")
+        (plain(name), f"![{plain(name)} before]({old})", f"![{plain(name)} after]({new})")
         for name, old, new in told.pictures
     ]
-    return ["Same prompts, same seeds:", _table(("", "before", "after"), lines)]
+    return ["Same prompts, same seeds:", table(("", "before", "after"), lines)]
 
 
 def _wearing(record: Json, repo: str | None) -> str:
@@ -255,7 +256,7 @@ def _made(record: Json) -> str:
         *((name, value) for name, value in record.items() if name not in left_out),
         *((name, value) for name, value in record["versions"].items()),
     ]
-    return _table(("what", "value"), [(one, _plain(_value(value))) for one, value in lines])
+    return table(("what", "value"), [(one, plain(_value(value))) for one, value in lines])
 
 
 def _limits(record: Json, told: _Told) -> str:
@@ -323,14 +324,3 @@ def _prompt(record: Json) -> str:
 
 def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    rows = [heads, ["---"] * len(heads), *lines]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
-
-
-def _plain(text: str) -> str:
-    """Returns text that Markdown shows as it is."""
-    text = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
-    return "".join(f"\\{char}" if char in "\\`*_[]|#" else char for char in text)
