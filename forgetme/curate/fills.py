@@ -238,7 +238,7 @@ def _hole(
         raise EmptyRegionError("the mask is empty: click the object before filling its hole")
     px = wanted.dilate_px
     if px is None:
-        px = max(3, round(0.02 * max(image.shape[:2])))
+        px = masks.fill_margin(mask)
     hole = masks.dilate(mask, px)
     if hole.all():
         raise EmptyRegionError(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from forgetme.record.lru import Lru
 from forgetme.store import Store
 
 if TYPE_CHECKING:
@@ -61,22 +60,14 @@ class Pasts:
 
     def __init__(self, keep: int = 512) -> None:
         """Keeps the latest `keep`."""
-        self._keep = keep
-        self._held: OrderedDict[str, _Past] = OrderedDict()
-        self._lock = threading.Lock()
+        self._held: Lru[str, _Past] = Lru(keep)
 
     def get(self, store: Store, sample_id: str) -> _Past:
         """Returns the history up to the newest event."""
-        with self._lock:
-            past = self._held.get(sample_id, _Past())
+        past = self._held.get(sample_id) or _Past()
         for event in store.events(sample_id, after=past.last_event):
             past = past.and_then(event.id, event.kind, event.payload)
-        with self._lock:
-            self._held[sample_id] = past
-            self._held.move_to_end(sample_id)
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        return past
+        return self._held.put(sample_id, past)
 
 
 def _step(payload: dict[str, Any]) -> MaskStep:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +13,7 @@ from forgetme.errors import MissingModelError, VerifierError
 from forgetme.record import masks
 from forgetme.record.concept import plain
 from forgetme.record.images import array_sha
+from forgetme.record.lru import Lru
 from forgetme.scenes import BACKGROUNDS
 from forgetme.stages.models import Models
 
@@ -83,25 +82,7 @@ class Suggestions:
     note: str = ""
 
 
-class _Kept:
-    """The latest answers of servers."""
-
-    def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[Any, ...], Suggestions] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[Any, ...]) -> Suggestions | None:
-        with self._lock:
-            return self._answers.get(key)
-
-    def put(self, key: tuple[Any, ...], answer: Suggestions) -> None:
-        with self._lock:
-            self._answers[key] = answer
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
-
-
-_kept = _Kept()
+_kept: Lru[tuple[Any, ...], Suggestions] = Lru(KEPT)
 
 
 def suggest(

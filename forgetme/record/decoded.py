@@ -1,12 +1,12 @@
-"""The pictures last decoded, by the name of their content, so that an act need not wait for PNG."""
+"""A cache of decoded pictures, by the name of their content: an act need not wait for PNG."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
+
+from forgetme.record.lru import Lru
 
 
 class Decoded:
@@ -14,24 +14,14 @@ class Decoded:
 
     def __init__(self, keep: int = 4) -> None:
         """Keeps at most `keep` arrays."""
-        self._keep = keep
-        self._held: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._held: Lru[str, np.ndarray] = Lru(keep)
 
     def get(self, sha: str, read: Callable[[str], np.ndarray]) -> np.ndarray:
         """Returns the array named `sha`; `read(sha)` is called where it is not held."""
-        with self._lock:
-            if sha in self._held:
-                self._held.move_to_end(sha)
-                return self._held[sha]
-        return self.put(sha, read(sha))
+        found = self._held.get(sha)
+        return self.put(sha, read(sha)) if found is None else found
 
     def put(self, sha: str, array: np.ndarray) -> np.ndarray:
         """Holds an array under its name and returns it, read-only."""
         array.setflags(write=False)
-        with self._lock:
-            self._held[sha] = array
-            self._held.move_to_end(sha)
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        return array
+        return self._held.put(sha, array)

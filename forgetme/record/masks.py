@@ -107,6 +107,11 @@ def distance_to(mask: np.ndarray) -> np.ndarray:
     return cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
+def fill_margin(mask: np.ndarray) -> int:
+    """Says by how many pixels a mask is grown before its hole is filled: 2 % of the longer side."""
+    return max(3, round(0.02 * max(mask.shape)))
+
+
 def dilate(mask: np.ndarray, px: float) -> np.ndarray:
     """Adds every pixel within ``px`` of the mask (Euclidean, so corners become round).
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import OrderedDict
 from dataclasses import fields
 from threading import Lock
 from weakref import WeakKeyDictionary
@@ -20,6 +19,7 @@ from segment_anything.utils.amg import (
 )
 
 from forgetme.record.images import array_sha
+from forgetme.record.lru import Lru
 from forgetme.record.masks import box_xywh, check_mask
 from forgetme.record.sample import Proposal
 from forgetme.stages.corrections import corrected
@@ -72,12 +72,10 @@ class Segmenter:
         self.sam = sam
         self.made_by = made_by
         self.settings = settings
-        self._keep_images = keep_images
         self._disk: EmbeddingFolder | None = None
-        self._predictors: OrderedDict[str, SamPredictor] = OrderedDict()
+        self._predictors: Lru[str, SamPredictor] = Lru(keep_images)
         self._guides: WeakKeyDictionary[SamPredictor, Guide] = WeakKeyDictionary()
         self._encoding = Lock()  # one image at a time, and none twice
-        self._looking = Lock()  # never held for long: clicks on kept images do not wait
 
     def keep_on_disk(self, folder: str | os.PathLike[str]) -> None:
         """Keeps embeddings in a folder from here on, and takes those that are there.
@@ -193,16 +191,16 @@ class Segmenter:
                 "read it with images.read_image"
             )
         key = array_sha(image)
-        if kept := self._kept(key) or self._read(key, image):
+        if kept := self._predictors.get(key) or self._read(key, image):
             return kept
         with self._encoding:
-            if kept := self._kept(key):
+            if kept := self._predictors.get(key):
                 return kept
             predictor = SamPredictor(self.sam)
             predictor.set_image(image)
             if self._disk is not None:
                 self._disk.put(key, predictor.features)
-            return self._keep(key, predictor)
+            return self._predictors.put(key, predictor)
 
     def _read(self, key: str, image: np.ndarray) -> SamPredictor | None:
         """A predictor as `set_image` leaves it, with the embedding from the disk."""
@@ -218,20 +216,7 @@ class Segmenter:
         )
         predictor.features = features
         predictor.is_image_set = True
-        return self._keep(key, predictor)
-
-    def _keep(self, key: str, predictor: SamPredictor) -> SamPredictor:
-        with self._looking:
-            self._predictors[key] = predictor
-            if len(self._predictors) > self._keep_images:
-                self._predictors.popitem(last=False)
-        return predictor
-
-    def _kept(self, key: str) -> SamPredictor | None:
-        with self._looking:
-            if key in self._predictors:
-                self._predictors.move_to_end(key)
-            return self._predictors.get(key)
+        return self._predictors.put(key, predictor)
 
     def _frame(self) -> tuple[int, int]:
         """Longest side of the model's input and of its masks, in pixels."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from forgetme.record.masks import box_xywh, dilate, iou
+from forgetme.record.masks import box_xywh, dilate, fill_margin, iou
 from forgetme.record.sample import Proposal
 from forgetme.stages.models import Models
 
@@ -94,7 +94,7 @@ def filler_row(triples: Iterable, models: Models, bound: float | None, name: str
 
 def grown(mask: np.ndarray) -> np.ndarray:
     """The hole of a mask: a little wider, as the fills make it."""
-    return dilate(mask, max(3, round(0.02 * max(mask.shape))))
+    return dilate(mask, fill_margin(mask))
 
 
 def texture(filled: np.ndarray, hole: np.ndarray) -> float:

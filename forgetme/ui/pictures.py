@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
+import os
 from typing import Annotated, Literal
 from urllib.parse import urljoin
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
+from forgetme.record.lru import Lru
 from forgetme.ui.views import layers_key
 from forgetme.ui.who import Viewer
 
@@ -29,25 +29,19 @@ class Thumbnails:
 
     def __init__(self, limit: int = 4000) -> None:
         """Keeps at most `limit` thumbnails."""
-        self._limit = limit
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept: Lru[tuple[str, int], bytes] = Lru(limit)
 
     def get(self, review: Review, sha: str, side: int) -> bytes:
         """Returns the picture `sha` made to fit into `side` x `side` pixels."""
-        with self._lock:
-            if (sha, side) in self._kept:
-                self._kept.move_to_end((sha, side))
-                return self._kept[sha, side]
-        with Image.open(review.store.blob_path(sha), formats=("PNG",)) as picture:
-            picture.thumbnail((side, side))
-            buffer = io.BytesIO()
-            picture.save(buffer, format="PNG")
-        with self._lock:
-            self._kept[sha, side] = buffer.getvalue()
-            while len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
-        return buffer.getvalue()
+        return self._kept.made((sha, side), lambda: _thumbnail(review.store.blob_path(sha), side))
+
+
+def _thumbnail(path: os.PathLike[str], side: int) -> bytes:
+    with Image.open(path, formats=("PNG",)) as picture:
+        picture.thumbnail((side, side))
+        buffer = io.BytesIO()
+        picture.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def base(request: gr.Request) -> str:

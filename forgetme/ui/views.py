@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from array import array
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 from forgetme.curate.review import Review
 from forgetme.record import masks
+from forgetme.record.lru import Lru
 from forgetme.store import SampleRow
 from forgetme.store.names import without_places
 
@@ -83,8 +81,8 @@ def _mask(review: Review, row: SampleRow, proposals: list[Json]) -> Json | None:
     if row.mask_sha is None:
         return None
     tolerance = _tolerance(row.width, row.height)
-    trace = lambda: review.outline(row, tolerance)  # noqa: E731
-    return {"edited": True, "outline": _OUTLINES.get(row.mask_sha, trace)}
+    trace = lambda: _flat(review.outline(row, tolerance))  # noqa: E731
+    return {"edited": True, "outline": _OUTLINES.made(row.mask_sha, trace)}
 
 
 def _proposal(index: int, one: Json) -> Json:
@@ -92,11 +90,11 @@ def _proposal(index: int, one: Json) -> Json:
     counts = array("q", [height, width, *one["rle"]["counts"]]).tobytes()
     key = hashlib.sha256(counts).hexdigest()
     tolerance = _tolerance(width, height)
-    trace = lambda: masks.rle_outline(one["rle"], tolerance)  # noqa: E731
+    trace = lambda: _flat(masks.rle_outline(one["rle"], tolerance))  # noqa: E731
     return {
         "index": index,
         "key": key[:12],
-        "outline": _OUTLINES.get(key, trace),
+        "outline": _OUTLINES.made(key, trace),
         **{name: one[name] for name in ("box_xywh", "score", "predicted_iou", "verdict")},
     }
 
@@ -112,28 +110,8 @@ def _try(index: int, one: Json) -> Json:
     }
 
 
-class _Outlines:
-    """The outlines of the masks last shown, by content: tracing one of a large photo takes long."""
-
-    def __init__(self, keep: int = 4096) -> None:
-        self._keep = keep
-        self._held: OrderedDict[str, list[list[float]]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: str, trace: Callable[[], list[Any]]) -> list[list[float]]:
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-        traced = _flat(trace())
-        with self._lock:
-            self._held[key] = traced
-            while len(self._held) > self._keep:
-                self._held.popitem(last=False)
-        return traced
-
-
-_OUTLINES = _Outlines()
+# Of the masks last shown, by content: tracing one of a large photo takes long.
+_OUTLINES: Lru[str, list[list[float]]] = Lru(4096)
 
 
 def _tolerance(width: int, height: int) -> float:
