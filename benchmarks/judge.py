@@ -23,12 +23,12 @@ import cv2
 import numpy as np
 
 from benchmarks.ranks import Row, plot, summary, tables
+from forgetme.compare.adapters import Worn, run_folders, wear
 from forgetme.compare.cache import Cache
 from forgetme.compare.cells import known_picture, paint, picture_key
 from forgetme.compare.columns import COLUMNS, NEED_A_RUN, Bench, Column, Painted, Wanted, wearing
+from forgetme.compare.items import View, concepts_of_folder, subjects_of_folder, view_of
 from forgetme.compare.scores import rmse
-from forgetme.compare.subjects import View, concepts_of_folder, subjects_of_folder, view_of
-from forgetme.compare.worn import Worn, run_folders, wear
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.metrics import clip_distance, outer_ssim
 from forgetme.record.concept import plain

@@ -71,11 +71,11 @@ KINDS: dict[str, Kind] = {
         heavy=False,
         nice=10,
     ),
-    "export": Kind("exports the dataset", "forgetme.dataset.errands:export_kept", heavy=False),
-    "push": Kind("pushes the dataset", "forgetme.dataset.errands:push_dataset", heavy=False),
-    "import": Kind("imports a dataset", "forgetme.dataset.errands:import_kept", heavy=False),
+    "export": Kind("exports the dataset", "forgetme.dataset.as_jobs:export_job", heavy=False),
+    "push": Kind("pushes the dataset", "forgetme.dataset.as_jobs:push_job", heavy=False),
+    "import": Kind("imports a dataset", "forgetme.dataset.as_jobs:import_job", heavy=False),
     "refine_low": Kind("refines all low fills", "forgetme.curate.refine:refine_low"),
-    "compare": Kind("compares fills", "forgetme.compare.errand:compare_fills_job"),
+    "compare": Kind("compares fills", "forgetme.compare.as_job:compare_fills_job"),
     "train": Kind("makes a model forget", "forgetme.train.errand:train_kept", nice=5),
 }
 

@@ -154,7 +154,7 @@ def _compared(
 
 
 def _runs(folders: list[Path]) -> dict[str, Path]:
-    from forgetme.compare.worn import run_folders
+    from forgetme.compare.adapters import run_folders
     from forgetme.train import read_patch
 
     for folder in folders:
@@ -164,7 +164,7 @@ def _runs(folders: list[Path]) -> dict[str, Path]:
 
 def _concept(opened: Store | None, data: Path | None, runs: dict[str, Path]) -> str:
     """Takes the concept from the first run, or from what is to be filled."""
-    from forgetme.compare.subjects import concepts_of_folder
+    from forgetme.compare.items import concepts_of_folder
     from forgetme.train import read_patch
 
     if runs:

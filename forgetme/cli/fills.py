@@ -1,4 +1,4 @@
-"""Commands on fills: refine."""
+"""Command on fills: refine."""
 
 from __future__ import annotations
 

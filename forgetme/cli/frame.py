@@ -1,4 +1,4 @@
-"""What the commands share: the program, its options, its words to people and to programs."""
+"""The typer program, the options that commands share, and printing: tables, JSON, progress."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _triples(
     original: Path, edited: Path, mask: Path
 ) -> tuple[dict[str, tuple[Path, Path, Path]], dict[str, list[str]]]:
     """Pairs files by stem: stem → three paths, and the stems without a partner by folder."""
-    from forgetme.dataset.finding import images_by_stem
+    from forgetme.dataset.file_finder import images_by_stem
 
     given = (original, edited, mask)
     if not any(path.is_dir() for path in given):

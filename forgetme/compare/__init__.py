@@ -8,7 +8,7 @@
 
 from forgetme.compare.columns import COLUMNS, Wanted
 from forgetme.compare.comparison import compare
-from forgetme.compare.subjects import Subject, subjects_of_folder, subjects_of_store
+from forgetme.compare.items import Subject, subjects_of_folder, subjects_of_store
 
 __all__ = [
     "COLUMNS",

@@ -1,4 +1,4 @@
-"""What was computed once, by the content of what it was computed from: pictures and scores.
+"""A cache on disk of fills and scores, by the content of what they were made from.
 
 Each file appears whole or not at all, so a comparison may be stopped at any time, and several
 processes may use one folder. A file that cannot be read counts as absent.

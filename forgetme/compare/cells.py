@@ -11,9 +11,9 @@ import numpy as np
 
 from forgetme.compare.cache import Cache, key_of
 from forgetme.compare.columns import Bench, Column, wearing
+from forgetme.compare.items import Subject, View, view_of
 from forgetme.compare.measure import measured
 from forgetme.compare.scores import Eyes, Numbers, score_picture
-from forgetme.compare.subjects import Subject, View, view_of
 from forgetme.errors import DiskFullError, ForgetmeError, MissingModelError
 from forgetme.record.images import array_sha
 

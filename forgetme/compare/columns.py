@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forgetme.compare.subjects import View
-from forgetme.compare.worn import Worn
+from forgetme.compare.adapters import Worn
+from forgetme.compare.items import View
 from forgetme.curate import fills
 from forgetme.curate.checks import checks_of, failed
 from forgetme.curate.suggest import suggest

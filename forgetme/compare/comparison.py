@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from forgetme.compare.adapters import Worn, safe_name, wear
 from forgetme.compare.cache import Cache, key_of
 from forgetme.compare.cells import SCORED, Cell, cells_of
 from forgetme.compare.columns import (
@@ -16,12 +17,11 @@ from forgetme.compare.columns import (
     Column,
     Wanted,
 )
+from forgetme.compare.items import Subject
 from forgetme.compare.report import check_out, write_report
 from forgetme.compare.scores import Eyes, known_scores, score_sets
-from forgetme.compare.subjects import Subject
 from forgetme.compare.sweep import Sweep, sweep
 from forgetme.compare.table import Filled, table_of
-from forgetme.compare.worn import Worn, safe_name, wear
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.record.files import file_sha256
 from forgetme.record.images import read_image

@@ -1,4 +1,4 @@
-"""How long a piece of work takes, and how much memory."""
+"""Wall time and peak memory of a piece of work."""
 
 from __future__ import annotations
 

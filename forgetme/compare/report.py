@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forgetme.compare.kept import CACHE, REPORTS, TABLE
 from forgetme.compare.latex import latex_table
 from forgetme.compare.page import html_page
+from forgetme.compare.saved import CACHE, REPORTS, TABLE
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import atomic_write
 from forgetme.record.summed import sealed

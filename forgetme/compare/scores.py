@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetme.compare.subjects import View
+from forgetme.compare.items import View
 from forgetme.curate import checks
 from forgetme.metrics import (
     METRICS,

@@ -1,4 +1,4 @@
-"""What the reports share: numbers as text, which mean is best, and the caveat."""
+"""Rounding, the best mean and the caveat, for the HTML and the LaTeX report."""
 
 from __future__ import annotations
 

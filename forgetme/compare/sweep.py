@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from forgetme.compare.adapters import Worn
 from forgetme.compare.cache import Cache
 from forgetme.compare.cells import Cell, cells_of
 from forgetme.compare.columns import Bench, Wanted, lora_inpaint
+from forgetme.compare.items import Subject
 from forgetme.compare.scores import Eyes, mean_of
-from forgetme.compare.subjects import Subject
-from forgetme.compare.worn import Worn
 
 SCALES = tuple(round(0.1 * n, 1) for n in range(11))  # 0: no patch at all
 CURVES = (

@@ -14,10 +14,10 @@ from forgetme import __version__
 from forgetme.compare.cache import Cache
 from forgetme.compare.cells import Cell
 from forgetme.compare.columns import Column, Wanted
-from forgetme.compare.kept import VERSION
+from forgetme.compare.items import Subject, view_of
 from forgetme.compare.published import published
+from forgetme.compare.saved import VERSION
 from forgetme.compare.scores import Score, mean_of
-from forgetme.compare.subjects import Subject, view_of
 from forgetme.compare.summing import caveat
 from forgetme.compare.sweep import SCALES, Swept
 

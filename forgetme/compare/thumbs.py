@@ -1,4 +1,4 @@
-"""Small pictures that lie inside a page."""
+"""Thumbnails as data URIs inside an HTML page."""
 
 from __future__ import annotations
 

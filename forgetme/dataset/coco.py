@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
-from forgetme.dataset.finding import Finder, inside, is_litter
+from forgetme.dataset.file_finder import Finder, inside, is_litter
 from forgetme.dataset.foreign import (
     CocoAnnotation,
     CocoCategory,
@@ -22,10 +22,10 @@ from forgetme.dataset.foreign import (
     one_id,
     read_as,
 )
-from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.outlines import Outline, drawn_for, frame_of, read_outline, union
 from forgetme.dataset.quadruple import Quadruple
 from forgetme.dataset.rle import rle_string
+from forgetme.dataset.rows_in import Found, Listing, record_of
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
 from forgetme.record.masks import box_xywh

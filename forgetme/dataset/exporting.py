@@ -1,4 +1,4 @@
-"""Accepted samples become a folder that others can load."""
+"""Export: writes the accepted samples as a dataset, in one of four formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgetme.dataset import coco, folders, parquet, webdataset
-from forgetme.dataset.place import is_export, replacing
+from forgetme.dataset.atomic_folder import is_export, replacing
 from forgetme.dataset.quadruple import Progress, Quadruple, Record, quadruples, stems
 from forgetme.dataset.splits import SHARES, SPLITS, Shares
 from forgetme.errors import ForgetmeError

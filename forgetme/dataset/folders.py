@@ -11,10 +11,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from forgetme.dataset.finding import images_by_stem, inside
+from forgetme.dataset.file_finder import images_by_stem, inside
 from forgetme.dataset.foreign import FolderRow, Row, csv_rows, json_rows, read_as
-from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.quadruple import LAYERS, Quadruple
+from forgetme.dataset.rows_in import Found, Listing, record_of
 from forgetme.errors import BrokenImageError, ForgetmeError
 from forgetme.record.images import read_image, read_mask
 from forgetme.store.names import without_suffix

@@ -1,4 +1,4 @@
-"""What a file from outside says, read by schemas with limits.
+"""Pydantic schemas, with limits, of the JSON, CSV and COCO files of other tools.
 
 Every reader of this folder comes here for its text: a bad line is a `ValueError` with one line of
 words, so that the reader can tell of it and go on with the next.

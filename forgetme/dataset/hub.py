@@ -1,4 +1,4 @@
-"""One repository on the Hub: what is there, uploads, one commit; every failure in words."""
+"""A repository on the Hugging Face Hub: look, upload, one commit; errors in plain words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datasets from outside become samples, by ordinary events: what they say is checked first."""
+"""Import: a dataset of any format becomes samples of a store, after its data are checked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 
 from forgetme.dataset import coco, folders, parquet, webdataset
 from forgetme.dataset.foreign import sound_part
-from forgetme.dataset.found import Found, Listing
 from forgetme.dataset.quadruple import Progress, Record
 from forgetme.dataset.rle import rle_mask
+from forgetme.dataset.rows_in import Found, Listing
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.record.concept import single
 from forgetme.record.entangled import entangled_d, entangled_s

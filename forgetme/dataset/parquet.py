@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from forgetme.dataset.finding import files_below
+from forgetme.dataset.file_finder import files_below
 from forgetme.dataset.foreign import Row, read_as
-from forgetme.dataset.found import Found, Listing, record_of
-from forgetme.dataset.pages import check_footer, check_pages
+from forgetme.dataset.parquet_memory import check_footer, check_pages
 from forgetme.dataset.quadruple import LAYERS, RECORD_TYPES, Quadruple
+from forgetme.dataset.rows_in import Found, Listing, record_of
 from forgetme.dataset.splits import SPLITS
 from forgetme.errors import ForgetmeError
 from forgetme.record.files import PIECE

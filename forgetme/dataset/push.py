@@ -1,4 +1,4 @@
-"""The way to the Hub: one commit with everything, or nothing."""
+"""Push: publishes a store's accepted samples on the Hugging Face Hub, in one commit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from forgetme import __version__
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.dataset.card import card, shards
 from forgetme.dataset.exporting import SHARD_BYTES, write_files
 from forgetme.dataset.hub import Hub
-from forgetme.dataset.place import MARKER
 from forgetme.dataset.quadruple import Progress, Record, stems
 from forgetme.dataset.splits import SHARES, SPLITS, Shares
 from forgetme.errors import ForgetmeError

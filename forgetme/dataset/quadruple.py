@@ -1,4 +1,4 @@
-"""An accepted sample as a dataset holds it: four images, and one record of what made them."""
+"""The quadruple of an accepted sample: its four images, and the record of what made them."""
 
 from __future__ import annotations
 

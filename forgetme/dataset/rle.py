@@ -1,4 +1,4 @@
-"""COCO's compressed run lengths: one short text for a mask, read by pycocotools and its kin."""
+"""COCO's compressed run-length encoding (RLE) of masks: written, and read within bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of a dataset a sample belongs to: decided by its photo alone, so it never changes."""
+"""Train, validation and test: a sample's split, by the hash of its photo alone."""
 
 from __future__ import annotations
 

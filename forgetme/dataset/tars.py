@@ -1,4 +1,4 @@
-"""Tars from outside, entry by entry: whatever their headers claim, reading them takes no memory."""
+"""Reads tar archives from outside, entry by entry, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset that was uploaded as one file becomes a folder in `imports/`.
+"""Unpacks an uploaded zip, tar or parquet file into a folder of `imports/`.
 
 Nothing in an archive is trusted: every entry's name, kind and size is checked before a byte of it
 is written, and what it really holds is counted while it is written.
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from forgetme.dataset.finding import is_litter
-from forgetme.dataset.kept import imports_folder
+from forgetme.dataset.file_finder import is_litter
+from forgetme.dataset.store_folders import imports_folder
 from forgetme.dataset.tars import entries
 from forgetme.errors import DiskFullError, ForgetmeError
 from forgetme.record.unfinished import held, making

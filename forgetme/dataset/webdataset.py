@@ -11,11 +11,11 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from forgetme.dataset.finding import files_below, is_litter
+from forgetme.dataset.file_finder import files_below, is_litter
 from forgetme.dataset.foreign import StreamedRow, loads_object, read_as
-from forgetme.dataset.found import Found, Listing, record_of
 from forgetme.dataset.parquet import data_files
 from forgetme.dataset.quadruple import LAYERS, Quadruple
+from forgetme.dataset.rows_in import Found, Listing, record_of
 from forgetme.dataset.splits import SPLITS
 from forgetme.dataset.tars import Entry, entries
 from forgetme.errors import ForgetmeError

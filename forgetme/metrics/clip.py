@@ -1,4 +1,4 @@
-"""What CLIP sees of a removal: how far the region moved, and whether the concept is still named."""
+"""CLIP scores of a removal: CLIP distance of the region, and CLIP@k of the concept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances between two sets of pictures, from their features."""
+"""Distances between two sets of features: FID, KID and CMMD."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means with their uncertainty, the way each score points, and when n is too small."""
+"""Means with 95 % intervals (bootstrap, Wilson), and a warning when n is too small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the colours and depths that files have to 8 bits of sRGB."""
+"""Converts ICC profiles, bit depths and colour modes of files to 8-bit sRGB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a concept is said: as plain words, and in a question."""
+"""A concept in words: plain, in a prompt, and in a question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mask file marks, whatever tool wrote it: black and white, a colour, a class, a layer.
+"""Reads mask files of any tool: black and white, a colour, a class index, an alpha layer.
 
 What can mean one thing only is taken, and said where it is not plain black and white. Several
 classes, trimaps, drawings on white and photos are refused with the values that they hold.

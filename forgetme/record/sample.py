@@ -1,4 +1,4 @@
-"""The record that walks from image to accepted quadruple, and the parts that stages add to it."""
+"""The dataclasses of a sample: proposals, verdict, fill, scores, layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a foreground's old surroundings shows along its edge after a merge."""
+"""The seam score: how much of the old surroundings shows along the edge after a merge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pipeline can be told; every default is here, and each run records what it used."""
+"""The settings of the pipeline, with every default; each run records what it used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hand draws on a mask: brush strokes and polygons, as exact sets of pixels."""
+"""Draws brush strokes and polygons on a mask, as exact sets of pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process is writing at this moment, told from what a killed one left behind.
+"""File locks (flock), and temporary folders that a later process clears away.
 
 A lock of the system's own says which: it ends with its process, however that ends.
 """

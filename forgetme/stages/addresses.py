@@ -1,4 +1,4 @@
-"""Addresses that people and the environment name: can they be used here?"""
+"""Checks URLs and proxies that people and the environment name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps a paid verifier's answers, so that no question is paid for twice."""
+"""A cache in SQLite of a paid verifier's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP client that ends: in bytes, in seconds, and at the host that was named."""
+"""An HTTP client with limits on bytes, seconds and host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loaders of weights share: is the file there, and is it what it should be."""
+"""Reads safetensors, .pth and JSON config files of weights, with errors in plain words."""
 
 from __future__ import annotations
 

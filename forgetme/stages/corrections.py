@@ -1,4 +1,4 @@
-"""What one more click changes in a mask: the neighbourhood of the click, and nothing else.
+"""Applies one more click to a mask: only the neighbourhood of the click changes.
 
 A segmenter that is asked again with all clicks may answer with another object altogether. Of its
 answer only that is taken which mends the mask where the last click says that it is wrong.

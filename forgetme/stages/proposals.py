@@ -1,4 +1,4 @@
-"""From many masks of one picture to the few that are worth showing."""
+"""Filters the masks of an image: area, overlap, parts of a whole."""
 
 from __future__ import annotations
 

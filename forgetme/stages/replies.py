@@ -1,4 +1,4 @@
-"""Reads what an OpenAI-compatible server sends, whatever it is wrapped in."""
+"""Parses chat completions of OpenAI-compatible servers into checked JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key that goes to one server and nowhere else."""
+"""An API key that is never printed, and goes to one server only."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetme import __version__
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.dataset.hub import Hub
-from forgetme.dataset.place import MARKER
 from forgetme.record.files import file_sha256
 from forgetme.train.card import CARD, PICTURES, write_card
 from forgetme.train.patch import DELTA_FILE, LORA_FILE, RECORD, read_patch

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.exceptions import HTTPException
 
 from forgetme import jobs
-from forgetme.compare import kept, votes
+from forgetme.compare import saved, votes
 from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
 from forgetme.ui.curate import act, clock, shown
@@ -25,7 +25,7 @@ from forgetme.ui.pictures import FOREVER, SampleId
 from forgetme.ui.who import Curator, Lead, Viewer, Work
 
 Json = dict[str, Any]
-Name = Annotated[str, Path(pattern=kept.NAME)]
+Name = Annotated[str, Path(pattern=saved.NAME)]
 Key = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9:.-]{0,119}$")]  # of a column
 Column = Literal["own", "lama", "sd-inpaint", "clipaway", "lora-inpaint", "lora-img2img"]
 COLUMNS: dict[Column, dict[str, str]] = {
@@ -51,9 +51,9 @@ class New(BaseModel):
     """What is to be compared."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(pattern=kept.NAME)
+    name: str = Field(pattern=saved.NAME)
     concept: str = Field(min_length=1, max_length=MAX_CONCEPT)
-    runs: list[Annotated[str, Field(pattern=kept.NAME)]] = Field(max_length=MAX_RUNS)
+    runs: list[Annotated[str, Field(pattern=saved.NAME)]] = Field(max_length=MAX_RUNS)
     columns: list[Column] = Field(min_length=1, max_length=len(get_args(Column)))
     limit: int = Field(default=50, ge=1, le=MAX_SAMPLES)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -98,13 +98,13 @@ def _add_reads(routes: APIRouter) -> None:
         store = review.store
         found = [job for job in jobs.list(store, limit=20, kind="compare")]
         return {
-            "comparisons": [_line(one) for one in kept.kept_comparisons(store)],
+            "comparisons": [_line(one) for one in saved.saved_comparisons(store)],
             "jobs": [{**view(job), "name": job.arguments.get("name")} for job in found],
         }
 
     @routes.get("/api/comparisons/{name}")
     def one(name: Name, review: Viewer) -> Json:
-        table = kept.read_table(review.store, name)
+        table = saved.read_table(review.store, name)
         ids = [row["sample"] for row in table["rows"] if row.get("sample")]
         states = {line.id: line.state for line in review.store.queue.lines(ids)}
         return {"name": name, "table": table, "states": states, "reports": _reports(review, name)}
@@ -114,7 +114,7 @@ def _add_reads(routes: APIRouter) -> None:
         store = review.store
         return {
             "concepts": {one: store.counts(one)["accepted"] for one in store.concepts()},
-            "runs": [_run(one) for one in kept.kept_runs(store)],
+            "runs": [_run(one) for one in saved.saved_runs(store)],
             "columns": COLUMNS,
             "need_a_run": NEED_A_RUN,
             "preset": review.models.preset,
@@ -124,16 +124,16 @@ def _add_reads(routes: APIRouter) -> None:
 def _add_files(routes: APIRouter) -> None:
     @routes.get("/comparison/{name}/{picture}.png")
     def picture(
-        name: Name, picture: Annotated[str, Path(pattern=kept.PICTURE)], review: Viewer
+        name: Name, picture: Annotated[str, Path(pattern=saved.PICTURE)], review: Viewer
     ) -> FileResponse:
-        path = kept.picture_path(review.store, name, picture)
+        path = saved.picture_path(review.store, name, picture)
         return FileResponse(path, media_type="image/png", headers=FOREVER)
 
     @routes.get("/comparison/{name}/report.{kind}")
     def report(name: Name, kind: Literal["html", "csv", "tex"], review: Viewer) -> FileResponse:
         # To be kept, never shown here: a page of this address could act in the reader's name.
         return FileResponse(
-            kept.report_path(review.store, name, kind),
+            saved.report_path(review.store, name, kind),
             media_type=REPORT_TYPES[kind],
             filename=f"{name}.{kind}",
             headers={"cache-control": "no-store"},
@@ -152,7 +152,7 @@ def _add_start(routes: APIRouter) -> None:
 def _add_back(routes: APIRouter) -> None:
     @routes.post("/api/comparisons/{name}/samples/{sample_id}/back")
     def back(name: Name, sample_id: SampleId, body: Back, review: Curator, worker: Work) -> Json:
-        words = _reason(kept.read_table(review.store, name), name, sample_id, body.column)
+        words = _reason(saved.read_table(review.store, name), name, sample_id, body.column)
         before = review.store.sample(sample_id).comment or ""
         if words not in before.splitlines():
             review.comment(sample_id, f"{before}\n{words}".strip())
@@ -160,7 +160,7 @@ def _add_back(routes: APIRouter) -> None:
 
     @routes.post("/api/comparisons/{name}/samples/{sample_id}/undo")
     def undo(name: Name, sample_id: SampleId, body: Back, review: Curator, worker: Work) -> Json:
-        words = _reason(kept.read_table(review.store, name), name, sample_id, body.column)
+        words = _reason(saved.read_table(review.store, name), name, sample_id, body.column)
         row = review.store.sample(sample_id)
         if row.state != "flagged" or row.decided_by != review.by:
             raise HTTPException(
@@ -200,15 +200,15 @@ def _add_votes(routes: APIRouter) -> None:
 
     @routes.post("/api/comparisons/{name}/votes")
     def vote(name: Name, body: Ballot, review: Curator) -> Json:
-        table = kept.read_table(review.store, name)
+        table = saved.read_table(review.store, name)
         given = votes.ballot(table, body.row, body.left, body.right, review.by)
-        votes.cast(kept.comparison_path(review.store, name), given, body.choice, review.by)
+        votes.cast(saved.comparison_path(review.store, name), given, body.choice, review.by)
         return {"vote": {**asdict(given), "choice": body.choice}, "saved": clock()}
 
 
 def _voting(review: Review, name: str, pair: tuple[str, str] | None) -> Json:
-    table = kept.read_table(review.store, name)
-    found = votes.read_votes(kept.comparison_path(review.store, name))
+    table = saved.read_table(review.store, name)
+    found = votes.read_votes(saved.comparison_path(review.store, name))
     given, remaining = votes.deal(table, found, review.by, pair)
     mine = [asdict(one) for one in found if one.by == review.by]
     return {
@@ -226,13 +226,13 @@ def _check(review: Review, body: New) -> None:
         ForgetmeError: in plain words, with what to do.
     """
     store = review.store
-    if kept.is_taken(store, body.name):
+    if saved.is_taken(store, body.name):
         raise ForgetmeError(f"There is a comparison {body.name!r} already; take another name.")
     if body.concept not in store.concepts() or not store.counts(body.concept)["accepted"]:
         raise ForgetmeError(
             f"No accepted sample of {body.concept!r}. Accept some on the Curate tab first."
         )
-    known = {one.name for one in kept.kept_runs(store)}
+    known = {one.name for one in saved.saved_runs(store)}
     unknown = [one for one in body.runs if one not in known]
     if unknown:
         raise ForgetmeError(
@@ -244,7 +244,7 @@ def _check(review: Review, body: New) -> None:
         raise ForgetmeError(f"Choose a run for {what}; a run comes from the Train tab.")
 
 
-def _line(one: kept.Kept) -> Json:
+def _line(one: saved.SavedComparison) -> Json:
     table = one.table or {}
     return {
         "name": one.name,
@@ -259,16 +259,16 @@ def _line(one: kept.Kept) -> Json:
     }
 
 
-def _run(one: kept.Run) -> Json:
+def _run(one: saved.Run) -> Json:
     known = ("method", "concept", "base", "trains", "steps_done", "seed")
     return {"name": one.name, **{key: one.record.get(key) for key in known}}
 
 
 def _reports(review: Review, name: str) -> list[str]:
     found = []
-    for kind in kept.REPORTS:
+    for kind in saved.REPORTS:
         try:
-            kept.report_path(review.store, name, kind)
+            saved.report_path(review.store, name, kind)
         except ForgetmeError:
             continue
         found.append(kind)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from forgetme import jobs
 from forgetme.curate.review import Review
-from forgetme.dataset import kept, unpacking
+from forgetme.dataset import store_folders, unpacking
 from forgetme.dataset.importing import recognise
 from forgetme.dataset.splits import Shares
 from forgetme.errors import ForgetmeError
@@ -64,7 +64,7 @@ class _Part(BaseModel):
 class Export(_Part):
     """A new export, or one again."""
 
-    name: str = Field(pattern=kept.NAME)
+    name: str = Field(pattern=store_folders.NAME)
     format: ExportFormat
 
 
@@ -88,7 +88,7 @@ class Import(BaseModel):
     """A folder in the store's `imports/`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    name: str = Field(pattern=kept.NAME)
+    name: str = Field(pattern=store_folders.NAME)
     format: ImportFormat
     concept: str | None = Field(default=None, min_length=1, max_length=MAX_CONCEPT)
 
@@ -103,17 +103,19 @@ def router() -> APIRouter:
 
     @routes.post("/exports", status_code=202)
     def export(body: Export, review: Lead) -> Json:
-        kept.export_path(review.store, body.name)  # a name that can be a folder's
+        store_folders.export_path(review.store, body.name)  # a name that can be a folder's
         return _submit(review, "export", body)
 
     @routes.get("/exports/{name}.zip")
-    def download(name: Annotated[str, Path(pattern=kept.NAME)], review: Lead) -> StreamingResponse:
-        found = kept.kept_export(review.store, name)
+    def download(
+        name: Annotated[str, Path(pattern=store_folders.NAME)], review: Lead
+    ) -> StreamingResponse:
+        found = store_folders.saved_export(review.store, name)
         headers = {
             "content-disposition": f'attachment; filename="{found.name}.zip"',
             "cache-control": "no-store",
         }
-        pieces = kept.zipped(found)
+        pieces = store_folders.zipped(found)
         return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
     @routes.post("/push", status_code=202)
@@ -127,7 +129,7 @@ def router() -> APIRouter:
 
     @routes.post("/imports", status_code=202)
     def take_in(body: Import, review: Lead) -> Json:
-        kept.import_path(review.store, body.name)  # there must be one
+        store_folders.import_path(review.store, body.name)  # there must be one
         return _submit(review, "import", body)
 
     @routes.post("/imports/upload")
@@ -160,12 +162,15 @@ def _shown(review: Review) -> Json:
         "import_formats": IMPORT_FORMATS,
         "licenses": LICENSES,
         "token": _token_there(),
-        "exports_folder": str(kept.exports_folder(store)),
-        "imports_folder": str(kept.imports_folder(store)),
-        "exports": [{**asdict(one), "path": str(one.path)} for one in kept.kept_exports(store)],
-        "imports": kept.importable(store),
+        "exports_folder": str(store_folders.exports_folder(store)),
+        "imports_folder": str(store_folders.imports_folder(store)),
+        "exports": [
+            {**asdict(one), "path": str(one.path)} for one in store_folders.saved_exports(store)
+        ],
+        "imports": store_folders.importable(store),
         "looks_like": {
-            name: recognise(kept.import_path(store, name)) for name in kept.importable(store)
+            name: recognise(store_folders.import_path(store, name))
+            for name in store_folders.importable(store)
         },
         "jobs": [{**view(job), "arguments": job.arguments} for job in found[:MAX_JOBS]],
     }

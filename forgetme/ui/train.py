@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from forgetme import jobs
 from forgetme.curate.review import Review
-from forgetme.dataset.kept import zipped_files
+from forgetme.dataset.store_folders import zipped_files
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.jobs import LINES
 from forgetme.ui.who import Curator, Lead, Viewer

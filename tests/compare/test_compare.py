@@ -17,11 +17,11 @@ from PIL import Image
 from small_models import save_diffusion
 
 from forgetme.compare import Wanted, compare, subjects_of_folder, subjects_of_store
+from forgetme.compare.adapters import wear
 from forgetme.compare.columns import COLUMNS, Bench, Column, Painted, wearing
+from forgetme.compare.items import View, is_drawn, view_of
 from forgetme.compare.scores import Eyes, known_scores, score_picture, score_sets
-from forgetme.compare.subjects import View, is_drawn, view_of
 from forgetme.compare.summing import best_keys, caveat
-from forgetme.compare.worn import wear
 from forgetme.errors import EmptyRegionError, ForgetmeError, MissingModelError
 from forgetme.record import masks
 from forgetme.record.images import read_image, read_mask
@@ -225,8 +225,8 @@ def test_scores_are_those_of_the_pictures_that_are_shown(report: Path, two: list
 
 
 def test_an_untouched_copy_scores_no_clip_at_k(two: list, small_assets: Path) -> None:
+    from forgetme.compare.items import view_of
     from forgetme.compare.scores import Eyes, known_scores, score_picture
-    from forgetme.compare.subjects import view_of
 
     ranker = load_models("tiny", assets=small_assets, device="cpu").ranker
     eyes = Eyes.of(ranker, "cats")

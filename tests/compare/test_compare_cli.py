@@ -12,9 +12,9 @@ from small_models import save_diffusion
 from typer.testing import CliRunner
 
 from forgetme import cli, jobs
-from forgetme.compare import kept
-from forgetme.compare.errand import compare_fills_job
-from forgetme.compare.worn import run_folders
+from forgetme.compare import saved
+from forgetme.compare.adapters import run_folders
+from forgetme.compare.as_job import compare_fills_job
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import read_image, read_mask
 from forgetme.store import Store
@@ -45,7 +45,7 @@ def small(small_assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return real(preset, assets=small_assets, **chosen)
 
     monkeypatch.setattr("forgetme.stages.models.load_models", load)
-    monkeypatch.setattr("forgetme.compare.errand.load_models", load)
+    monkeypatch.setattr("forgetme.compare.as_job.load_models", load)
 
 
 @pytest.fixture
@@ -147,14 +147,14 @@ def test_a_stores_comparison_and_its_job_share_what_was_computed(
     )  # fmt: skip
     assert result == {"name": "first", "rows": 2, "columns": ["own"]}
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.*")} == before
-    table = kept.read_table(accepted, "first")
+    table = saved.read_table(accepted, "first")
     assert [row["sample"] for row in table["rows"]] == [
         one.id for one in accepted.samples(state="accepted")
     ]
     assert all(row["truth"] is None for row in table["rows"])
     assert "truth_rmse" not in {one["key"] for one in table["scores"]}
-    assert [one.name for one in kept.kept_comparisons(accepted)] == ["first"]
-    assert kept.report_path(accepted, "first", "html").is_file()
+    assert [one.name for one in saved.saved_comparisons(accepted)] == ["first"]
+    assert saved.report_path(accepted, "first", "html").is_file()
     assert job.steps[-1][:2] == (2, 2)
 
 
@@ -167,7 +167,7 @@ def test_the_job_stops_between_pictures_and_goes_on(small, accepted, patch) -> N
     job = Told(stop_after=3)
     with pytest.raises(KeyboardInterrupt):
         compare_fills_job(accepted, job, **given)
-    assert kept.kept_comparisons(accepted) == []
+    assert saved.saved_comparisons(accepted) == []
     assert compare_fills_job(accepted, Told(), **given)["columns"] == ["own", "lora-img2img"]
 
 
@@ -186,7 +186,7 @@ def test_the_job_refuses_names_that_are_none_or_taken(small, accepted) -> None:
 
 def test_the_job_is_known_and_heavy() -> None:
     kind = jobs.KINDS["compare"]
-    assert kind.work == "forgetme.compare.errand:compare_fills_job"
+    assert kind.work == "forgetme.compare.as_job:compare_fills_job"
     assert kind.heavy
 
 

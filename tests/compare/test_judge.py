@@ -10,7 +10,7 @@ from benchmarks import judge
 from benchmarks.ranks import LEFT, TOP, Row, correlations, means, plot, spearman, summary, tables
 from forgetme.compare.cache import Cache
 from forgetme.compare.columns import Bench, Column, Painted, Wanted
-from forgetme.compare.subjects import View
+from forgetme.compare.items import View
 
 SVG = "{http://www.w3.org/2000/svg}"
 

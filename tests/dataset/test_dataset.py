@@ -13,7 +13,7 @@ from PIL import Image
 from small_store import accept, add, filled, picture, prepare, proposed, square, step
 
 from forgetme.dataset import export
-from forgetme.dataset.place import MARKER
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.dataset.quadruple import LAYERS
 from forgetme.errors import DiskFullError, ForgetmeError
 

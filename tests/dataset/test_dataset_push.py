@@ -19,8 +19,8 @@ from small_store import accept, add, picture
 
 from forgetme.dataset import PushConflictError, push
 from forgetme.dataset import hub as hub_module
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.dataset.card import BEGIN, END
-from forgetme.dataset.place import MARKER
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import array_sha
 from forgetme.store import Store

@@ -12,7 +12,7 @@ import pytest
 import small_store
 from dataset_page import serving
 
-from forgetme.dataset import export, import_dataset, kept, unpacking
+from forgetme.dataset import export, import_dataset, store_folders, unpacking
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
 from forgetme.ui import guard
@@ -55,7 +55,7 @@ def unpack(store: Store, name: str, data: bytes, limits=unpacking.LIMITS) -> str
 
 
 def left(store: Store) -> list[str]:
-    return [one.name for one in kept.imports_folder(store).iterdir()]
+    return [one.name for one in store_folders.imports_folder(store).iterdir()]
 
 
 def packed_as(end: str, folder: Path) -> bytes:
@@ -74,8 +74,8 @@ def packed_as(end: str, folder: Path) -> bytes:
 @pytest.mark.parametrize("end", [".zip", ".tar", ".tar.gz", ".tgz"])
 def test_an_uploaded_export_is_imported_as_the_same_samples(store, exported, end):
     name = unpack(store, f"my cats (2026){end}", packed_as(end, exported))
-    assert kept.importable(store) == [name] == left(store)
-    report = import_dataset(store, kept.import_path(store, name), "folders")
+    assert store_folders.importable(store) == [name] == left(store)
+    report = import_dataset(store, store_folders.import_path(store, name), "folders")
     assert (report.imported, report.failed) == (3, ())
     assert store.check() == []
     again = unpack(store, f"my cats (2026){end}", packed_as(end, exported))
@@ -87,7 +87,7 @@ def test_a_parquet_file_is_a_dataset_of_its_own(store, exported, tmp_path):
         folder = export(other, tmp_path / "shards", "parquet").folder
     shard = next((folder / "data").glob("train*.parquet"))
     name = unpack(store, shard.name, shard.read_bytes())
-    report = import_dataset(store, kept.import_path(store, name), "dataset")
+    report = import_dataset(store, store_folders.import_path(store, name), "dataset")
     assert report.imported > 0
     assert report.failed == ()
     with pytest.raises(ForgetmeError, match="no parquet file"):
@@ -104,7 +104,7 @@ def test_cve_2007_4559_an_entry_that_leads_elsewhere_is_refused(store, name):
         with pytest.raises(ForgetmeError, match="leads elsewhere"):
             unpack(store, f"x{end}", data)
     assert left(store) == []
-    assert set(store.folder.parent.rglob("*")) - before == {kept.imports_folder(store)}
+    assert set(store.folder.parent.rglob("*")) - before == {store_folders.imports_folder(store)}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_the_page_takes_an_upload_from_leads_only(tmp_path, exported):
             lead = page.sign_in("lead-1")
             answer = lead.post(UPLOAD, params={"name": "cats.zip"}, content=data)
             assert (answer.status_code, answer.json()["uploaded"]) == (200, "cats")
-            assert answer.json()["imports"] == ["cats"] == kept.importable(store)
+            assert answer.json()["imports"] == ["cats"] == store_folders.importable(store)
             for name in ("cats.exe", "zip", "../cats"):
                 refused = lead.post(UPLOAD, params={"name": name}, content=data)
                 assert refused.status_code == 400

@@ -330,7 +330,7 @@ BAD_LINES = [
 
 @pytest.mark.parametrize("bad", BAD_LINES, ids=range(len(BAD_LINES)))
 def test_one_bad_line_of_metadata_is_told_and_the_rest_is_read_everywhere(tmp_path, caplog, bad):
-    from forgetme.compare.subjects import subjects_of_folder
+    from forgetme.compare.items import subjects_of_folder
     from forgetme.train import items_of_folder
 
     src = layers(tmp_path / "set", "a", "b", "c")

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from peak import peak_mib
 
-from forgetme.dataset import pages, parquet
+from forgetme.dataset import parquet, parquet_memory
 from forgetme.errors import ForgetmeError
 
 MIB = 2**20
@@ -100,7 +100,7 @@ def test_pages_that_are_large_together_are_refused_and_smaller_ones_read(tmp_pat
             path = tmp_path / f"{name}{size}.parquet"
             options = {} if size is None else {"data_page_size": size, "write_batch_size": 1}
             table(path, b"x" * 1000, rows, compression="none", use_dictionary=False, **options)
-    monkeypatch.setattr(pages, "MOST_PAGES_BYTES", 40_000)
+    monkeypatch.setattr(parquet_memory, "MOST_PAGES_BYTES", 40_000)
     for name in ("few256", "fewNone", "many256"):
         assert parquet.read(tmp_path / f"{name}.parquet").total in (1, 64)
     with pytest.raises(ForgetmeError, match=r"need 6\d,\d+ bytes to be read.*smaller pages"):

@@ -17,7 +17,7 @@ from train_job import asked, fill, written
 from typer.testing import CliRunner
 
 from forgetme import cli
-from forgetme.dataset.place import MARKER
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.store import Store
 from forgetme.train.card import write_card

@@ -17,7 +17,7 @@ from small_store import hold
 from test_page_fills import Client
 
 from forgetme import compare, jobs
-from forgetme.compare import kept, votes
+from forgetme.compare import saved, votes
 from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
@@ -132,7 +132,7 @@ def test_a_picture_is_served_as_it_is_and_for_ever(client):
 def test_reports_are_downloads_and_never_pages_of_ours(client, kind):
     answer = client.http.get(f"/forgetme/comparison/{NAME}/report.{kind}")
     assert answer.headers["content-disposition"] == f'attachment; filename="{NAME}.{kind}"'
-    assert answer.content == (folder_of(client) / kept.REPORTS[kind]).read_bytes()
+    assert answer.content == (folder_of(client) / saved.REPORTS[kind]).read_bytes()
 
 
 # ---------------------------------------------------------------- nothing outside
@@ -177,8 +177,8 @@ def test_a_link_out_of_the_comparison_is_not_followed(client):
 def test_a_store_behind_a_link_serves_its_pictures(review, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "store")
     with Store(tmp_path / "link") as store:
-        table = kept.read_table(store, NAME)
-        assert kept.picture_path(store, NAME, sha_of(table["rows"][0]["original"])).is_file()
+        table = saved.read_table(store, NAME)
+        assert saved.picture_path(store, NAME, sha_of(table["rows"][0]["original"])).is_file()
 
 
 # ---------------------------------------------------------------- who may what

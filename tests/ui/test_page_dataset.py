@@ -15,7 +15,7 @@ import small_store
 from dataset_page import CATS, DOGS, DataPage, fill, serving, twin, wait_for
 
 from forgetme import jobs
-from forgetme.dataset import errands, export, kept, split_of
+from forgetme.dataset import as_jobs, export, split_of, store_folders
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import read_image
 from forgetme.store import Store
@@ -187,7 +187,7 @@ def test_export_runs_as_a_job_and_comes_back_as_zip_with_the_same_pixels(page: D
 
     secret = page.store.folder.parent / "secret.txt"
     secret.write_text("not for you")
-    folder = kept.export_path(page.store, "cats-1")
+    folder = store_folders.export_path(page.store, "cats-1")
     (folder / "link.txt").symlink_to(secret)
     (folder / "laid-beside.txt").write_text("not of the export")
     packed = zipfile.ZipFile(io.BytesIO(page.get("exports/cats-1.zip").content))
@@ -221,14 +221,14 @@ def test_stopped_export_leaves_the_earlier_one_as_it_was(tmp_path) -> None:
         for seed in range(4):
             small_store.accept(store, small_store.add(store, seed))
         job = Asked(stop_after=99)
-        report = errands.export_kept(store, job, name="same", format="folders")
+        report = as_jobs.export_job(store, job, name="same", format="folders")
         assert (report["exported"], job.steps[-1]) == (4, (4, 4))
-        before = kept.kept_export(store, "same")
+        before = store_folders.saved_export(store, "same")
         small_store.accept(store, small_store.add(store, 9))
         with pytest.raises(KeyboardInterrupt):
-            errands.export_kept(store, Asked(stop_after=2), name="same", format="folders")
-        assert kept.kept_exports(store) == [before]
-        assert [one.name for one in kept.exports_folder(store).iterdir()] == ["same"]
+            as_jobs.export_job(store, Asked(stop_after=2), name="same", format="folders")
+        assert store_folders.saved_exports(store) == [before]
+        assert [one.name for one in store_folders.exports_folder(store).iterdir()] == ["same"]
 
 
 def test_push_says_beforehand_that_the_token_is_missing(page: DataPage, monkeypatch) -> None:
@@ -262,7 +262,7 @@ def test_push_refuses_what_is_no_repository(page: DataPage, repo: str) -> None:
 def test_import_takes_a_folder_that_lies_in_the_store(page: DataPage, tmp_path) -> None:
     with Store(tmp_path / "other") as other:
         small_store.accept(other, small_store.add(other, 400, name="bird_1", concept="bird"))
-        export(other, kept.imports_folder(page.store) / "birds", "folders")
+        export(other, store_folders.imports_folder(page.store) / "birds", "folders")
     assert page.get("publish").json()["imports"] == ["birds"]
     assert page.post("imports", {"name": "birds", "format": "folders"}).status_code == 202
     assert finished(page, "import").state == "done"
@@ -276,17 +276,17 @@ def test_import_takes_a_folder_that_lies_in_the_store(page: DataPage, tmp_path) 
 def test_a_linked_folder_is_no_export(page: DataPage, tmp_path) -> None:
     real = tmp_path / "elsewhere"
     export(page.store, real, "folders", concept="dog")
-    kept.exports_folder(page.store).mkdir(exist_ok=True)
-    (kept.exports_folder(page.store) / "linked").symlink_to(real)
-    assert "linked" not in [one.name for one in kept.kept_exports(page.store)]
+    store_folders.exports_folder(page.store).mkdir(exist_ok=True)
+    (store_folders.exports_folder(page.store) / "linked").symlink_to(real)
+    assert "linked" not in [one.name for one in store_folders.saved_exports(page.store)]
     with pytest.raises(ForgetmeError, match="no export 'linked'"):
-        kept.kept_export(page.store, "linked")
+        store_folders.saved_export(page.store, "linked")
 
 
 def test_an_export_marker_cannot_name_files_outside(page: DataPage) -> None:
     secret = page.store.folder.parent / "private.txt"
     secret.write_text("not for you")
-    folder = kept.export_path(page.store, "forged")
+    folder = store_folders.export_path(page.store, "forged")
     folder.mkdir(parents=True)
     (folder / "fine.txt").write_text("fine")
     files = ["../../../private.txt", str(secret), "fine.txt"]

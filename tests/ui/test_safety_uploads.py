@@ -25,7 +25,7 @@ import small_store
 from safe_page import API, PICTURE_UPLOADS, SCRIPT, SafePage, serving
 
 from forgetme import jobs
-from forgetme.dataset import import_dataset, kept
+from forgetme.dataset import import_dataset, store_folders
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import png_bytes
 from forgetme.store import Store
@@ -199,7 +199,7 @@ def test_cve_2025_23045_no_upload_is_unpickled(page: SafePage, tmp_path: Path) -
     answer = page.ask(f"{API}data/imports/upload?name=evil.zip", "POST", packed.getvalue())
     name = json.loads(answer.body)["uploaded"]
     with Store(tmp_path / "other") as other:
-        folder = kept.import_path(page.store, name)
+        folder = store_folders.import_path(page.store, name)
         with contextlib.suppress(ForgetmeError):
             assert import_dataset(other, folder, "folders").imported == 0
         assert other.samples() == []

@@ -1,4 +1,4 @@
-"""The pictures that a comparison is about: accepted samples of a store, or a folder of layers."""
+"""The items of a comparison: accepted samples of a store, or a folder of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers of datasets hand to the import: one quadruple from outside, unchecked."""
+"""The rows that a format reader yields to the import: quadruples, not yet checked."""
 
 from __future__ import annotations
 

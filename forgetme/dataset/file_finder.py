@@ -1,4 +1,4 @@
-"""Files of a dataset from outside: which there are, and which one a row means."""
+"""Lists a dataset's image files, and finds the one that a row's file name means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The patches of training runs, opened and checked for the model that is to wear them."""
+"""Patches of training runs: opened, and checked against the base model that loads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and never costs a file that is not its own."""
+"""Replaces an export's folder atomically, and leaves files in it that are not its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export, push and import as jobs: what runs in the process of its own that the page asked for."""
+"""The jobs of a dataset: export, push and import, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from forgetme.dataset.exporting import export
 from forgetme.dataset.importing import import_dataset
-from forgetme.dataset.kept import export_path, import_path
 from forgetme.dataset.push import push
 from forgetme.dataset.quadruple import Progress
 from forgetme.dataset.splits import Shares
+from forgetme.dataset.store_folders import export_path, import_path
 from forgetme.store import Store
 
 
@@ -27,7 +27,7 @@ class Job(Protocol):
         """Says how far it is."""
 
 
-def export_kept(
+def export_job(
     store: Store,
     job: Job,
     *,
@@ -48,7 +48,7 @@ def export_kept(
     return _plain(asdict(report) | {"name": name})
 
 
-def push_dataset(
+def push_job(
     store: Store,
     job: Job,
     *,
@@ -79,7 +79,7 @@ def push_dataset(
     return _plain(asdict(report))
 
 
-def import_kept(
+def import_job(
     store: Store,
     job: Job,
     *,

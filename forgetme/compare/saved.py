@@ -1,4 +1,4 @@
-"""Comparisons kept inside a store, and the runs that can be compared; found by name only.
+"""Comparisons saved inside a store, and the runs that can be compared; found by name only.
 
 A name from outside is never a path: it names one folder of `comparisons/` or `runs/`, or nothing.
 """
@@ -28,7 +28,7 @@ _NEEDED = ("made", "concept", "scores", "columns", "rows", "cells", "summary")
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedComparison:
     """A comparison inside a store.
 
     Attributes:
@@ -60,16 +60,16 @@ def comparisons_folder(store: Store) -> Path:
     return store.folder / "comparisons"
 
 
-def kept_comparisons(store: Store) -> list[Kept]:
+def saved_comparisons(store: Store) -> list[SavedComparison]:
     """Returns the comparisons inside a store, the latest first; those that cannot be read last."""
     found = []
     for folder in plain_folders(comparisons_folder(store), NAME):
         if folder.name == CACHE or not _file(folder, TABLE):
             continue
         try:
-            found.append(Kept(folder.name, _tables.read(folder / TABLE)))
+            found.append(SavedComparison(folder.name, _tables.read(folder / TABLE)))
         except ForgetmeError as error:
-            found.append(Kept(folder.name, None, str(error)))
+            found.append(SavedComparison(folder.name, None, str(error)))
     found.sort(key=lambda one: one.name)
     return sorted(found, key=lambda one: one.table["made"] if one.table else "", reverse=True)
 
@@ -136,7 +136,7 @@ def is_taken(store: Store, name: str) -> bool:
     return name == CACHE or bool(_file(comparisons_folder(store) / name, TABLE))
 
 
-def kept_runs(store: Store) -> list[Run]:
+def saved_runs(store: Store) -> list[Run]:
     """Returns the runs inside a store that have made a patch, in alphabetical order."""
     found = []
     for folder in plain_folders(store.folder / "runs", NAME):

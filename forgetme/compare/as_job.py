@@ -1,4 +1,4 @@
-"""A comparison as a job: what runs in the process of its own that the page asked for."""
+"""The job of a comparison that the page asks for, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 
 from forgetme.compare.columns import Wanted
 from forgetme.compare.comparison import compare
-from forgetme.compare.kept import CACHE, NAME, comparisons_folder, is_taken
-from forgetme.compare.subjects import subjects_of_store
+from forgetme.compare.items import subjects_of_store
+from forgetme.compare.saved import CACHE, NAME, comparisons_folder, is_taken
 from forgetme.errors import ForgetmeError
 from forgetme.stages.models import load_models
 from forgetme.store import Store

@@ -1,4 +1,4 @@
-"""Datasets kept inside a store: exports made from the page, and folders put there to import.
+"""The exports/ and imports/ folders of a store: names, listing, download as a zip.
 
 A name from outside is never a path: it names one folder of `exports/` or `imports/`, or nothing.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from forgetme.dataset.place import MARKER
+from forgetme.dataset.atomic_folder import MARKER
 from forgetme.errors import ForgetmeError
 from forgetme.store import Store
 from forgetme.store.names import plain_folders, safe_stem
@@ -25,7 +25,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a .zip can say
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedExport:
     """An export inside the store."""
 
     name: str
@@ -55,23 +55,25 @@ def export_path(store: Store, name: str) -> Path:
     return exports_folder(store) / _plain(name)
 
 
-def kept_exports(store: Store) -> list[Kept]:
+def saved_exports(store: Store) -> list[SavedExport]:
     """Returns the exports inside a store, the latest first."""
-    found = [one for folder in plain_folders(exports_folder(store), NAME) if (one := _kept(folder))]
+    found = [
+        one for folder in plain_folders(exports_folder(store), NAME) if (one := _saved(folder))
+    ]
     return sorted(found, key=lambda one: one.at, reverse=True)
 
 
-def kept_export(store: Store, name: str) -> Kept:
+def saved_export(store: Store, name: str) -> SavedExport:
     """Returns one export.
 
     Raises:
         ForgetmeError: there is none of that name.
     """
     path = export_path(store, name)
-    kept = None if path.is_symlink() else _kept(path)
-    if kept is None:
+    found = None if path.is_symlink() else _saved(path)
+    if found is None:
         raise ForgetmeError(f"there is no export {name!r}; export again, or look at the list")
-    return kept
+    return found
 
 
 def importable(store: Store) -> list[str]:
@@ -92,13 +94,13 @@ def import_path(store: Store, name: str) -> Path:
     return imports_folder(store) / name
 
 
-def zipped(kept: Kept) -> Iterator[bytes]:
+def zipped(saved: SavedExport) -> Iterator[bytes]:
     """Yields an export as the bytes of a .zip, without keeping more than a piece of it.
 
     Only the files that the export wrote are in it: what a link points at, or what somebody laid
     beside them, stays where it is.
     """
-    return zipped_files(kept.name, kept.path, _files(kept.path))
+    return zipped_files(saved.name, saved.path, _files(saved.path))
 
 
 def zipped_files(name: str, root: Path, paths: list[Path]) -> Iterator[bytes]:
@@ -148,7 +150,7 @@ def _plain(name: str) -> str:
     return name
 
 
-def _kept(folder: Path) -> Kept | None:
+def _saved(folder: Path) -> SavedExport | None:
     marker = folder / MARKER
     try:
         made = json.loads(marker.read_text(encoding="utf-8"))
@@ -157,7 +159,7 @@ def _kept(folder: Path) -> Kept | None:
     except (OSError, ValueError):
         return None  # not written yet, replaced this very moment, or none of ours
     at = written.isoformat(timespec="seconds")
-    return Kept(folder.name, folder, str(made.get("format", "")), len(sizes), sum(sizes), at)
+    return SavedExport(folder.name, folder, str(made.get("format", "")), len(sizes), sum(sizes), at)
 
 
 def _files(folder: Path) -> list[Path]:
