@@ -62,8 +62,8 @@ def without_places(text: str) -> str:
     r"""Returns `text` with the names of files in it, and not where on this machine they lie.
 
     Example:
-        >>> without_places("/home/ann/cats/a.png is cut off; see https://host/a/b")
-        'a.png is cut off; see https://host/a/b'
+        >>> without_places("/home/ann/cats/a.png: is cut off; see https://host/a/b")
+        'a.png: is cut off; see https://host/a/b'
     """
     whole = PurePosixPath(text) if text.startswith("/") else PureWindowsPath(text)
     if whole.is_absolute() and ": " not in text:  # nothing but a path, maybe with spaces

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from forgetme import jobs
 from forgetme.compare import saved, votes
+from forgetme.compare.columns import NEED_A_RUN
 from forgetme.curate.review import Review
 from forgetme.errors import ForgetmeError
 from forgetme.ui.curate import act, clock, shown
@@ -39,7 +40,6 @@ COLUMNS: dict[Column, dict[str, str]] = {
         ("lora-img2img", "LoRA + image to image", "The run's patch redraws the picture, no mask."),
     )
 }
-NEED_A_RUN = ("lora-inpaint", "lora-img2img")
 SENT_BACK = "Sent back from the comparison"
 REPORT_TYPES = {"html": "text/html", "csv": "text/csv", "tex": "application/x-tex"}
 MAX_CONCEPT = 200  # characters

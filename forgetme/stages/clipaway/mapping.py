@@ -65,7 +65,8 @@ def project(background: torch.Tensor, foreground: torch.Tensor) -> torch.Tensor:
     **Source**: Ekin et al. 2024, projection block: e_bg - (e_bg . e_fg) / |e_fg|^2 * e_fg.
 
     Example:
-        >>> project(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 3.0, 4.0])).tolist()
+        >>> left = project(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 3.0, 4.0]))
+        >>> [round(one, 2) for one in left.tolist()]
         [1.0, -0.16, 0.12]
     """
     along = (background * foreground).sum(-1, keepdim=True)
