@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from forgetme.cli.frame import (
     JsonOption,
     app,
-    download_line,
+    mebibytes,
     note,
+    now_and_then,
     print_json,
     print_table,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()
@@ -31,7 +29,7 @@ def doctor(
     from forgetme.stages import doctor as surgery
 
     if download is not None:
-        note(f"{download} is at {surgery.download(download, download_line())}")
+        note(f"{download} is at {surgery.download(download, now_and_then(mebibytes))}")
     findings = surgery.examine()
     if as_json:
         print_json({"ok": surgery.healthy(findings), "findings": [asdict(f) for f in findings]})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from forgetme.cli.frame import (
-    LINE_SECONDS,
     BlobsOption,
     JsonOption,
     StoreOption,
     app,
     note,
+    now_and_then,
     open_store,
     print_json,
     say,
@@ -58,7 +56,7 @@ def export(
             concept=concept,
             shares=shares,
             shard_bytes=shard_mb * 2**20,
-            on_progress=_progress(),
+            on_progress=now_and_then(_item),
         )
     if as_json:
         print_json(asdict(report))
@@ -88,7 +86,9 @@ def import_(
     from forgetme.dataset import import_dataset
 
     with open_store(store, blobs) as opened:
-        report = import_dataset(opened, src, format, concept=concept, on_progress=_progress())
+        report = import_dataset(
+            opened, src, format, concept=concept, on_progress=now_and_then(_item)
+        )
     if as_json:
         print_json(asdict(report))
     else:
@@ -138,7 +138,7 @@ def push(
             license=license,
             shares=shares,
             shard_bytes=shard_mb * 2**20,
-            on_progress=_progress(),
+            on_progress=now_and_then(_item),
         )
     for line in report.left_out:
         note(f"left out: {line}")
@@ -163,17 +163,8 @@ def _token() -> str | None:
     return get_token()
 
 
-def _progress() -> Callable[[int, int, str], None]:
-    """Says how far it is, now and then."""
-    said = time.monotonic()
-
-    def show(done: int, total: int, words: str) -> None:
-        nonlocal said
-        if time.monotonic() - said >= LINE_SECONDS:
-            said = time.monotonic()
-            note(f"{done}/{total} {words}")
-
-    return show
+def _item(done: int, total: int, words: str) -> str:
+    return f"{done}/{total} {words}"
 
 
 def _shares(text: str) -> Shares:

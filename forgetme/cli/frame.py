@@ -182,17 +182,22 @@ class progress:  # noqa: N801 (used as a function)
             note(f"{progress.done}/{progress.total} {line}")
 
 
-def download_line() -> Callable[[int, int], None]:
-    """Says how far a download is, now and then."""
+def now_and_then(words: Callable[..., str]) -> Callable[..., None]:
+    """Returns what notes `words(…)` of how far a piece of work is, every few seconds."""
     said = time.monotonic()
 
-    def show(done: int, total: int) -> None:
+    def show(*how_far: Any) -> None:
         nonlocal said
         if time.monotonic() - said >= LINE_SECONDS:
             said = time.monotonic()
-            note(f"{done / 2**20:,.0f} of {total / 2**20:,.0f} MiB")
+            note(words(*how_far))
 
     return show
+
+
+def mebibytes(done: int, total: int) -> str:
+    """How far a download is."""
+    return f"{done / 2**20:,.0f} of {total / 2**20:,.0f} MiB"
 
 
 def duration(seconds: float) -> str:

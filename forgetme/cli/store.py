@@ -75,9 +75,9 @@ def _beside(store: Store) -> list[str]:
 
         found += damage.problems(store)
     if (store.folder / "comparisons").is_dir():
-        from forgetme.compare import kept
+        from forgetme.compare import saved
 
-        found += kept.problems(store)
+        found += saved.problems(store)
     if store.embeddings.is_dir():
         from forgetme.stages.embeddings import EmbeddingFolder
 

@@ -77,7 +77,7 @@ def saved_comparisons(store: Store) -> list[SavedComparison]:
 def problems(store: Store) -> list[str]:
     """Returns one sentence for each damaged file of a comparison, with what to do about it."""
     folder = comparisons_folder(store)
-    found = [one.trouble for one in kept_comparisons(store) if one.trouble is not None]
+    found = [one.trouble for one in saved_comparisons(store) if one.trouble is not None]
     found += [
         f"{path} is damaged ({words}); make the comparison again"
         for path in sorted(folder.glob("*/pictures/*.png"))

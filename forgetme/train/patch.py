@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from forgetme.errors import ForgetmeError, MissingModelError
+from forgetme.record.files import file_sha256
 from forgetme.train.disk import replacing
 from forgetme.train.notes import is_same, own_weights
 
@@ -134,14 +135,6 @@ def _record_sum(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _file_sum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> Patch:
     """Writes the LoRA matrices of a U-Net as a patch."""
     from diffusers import StableDiffusionPipeline
@@ -175,7 +168,7 @@ def write_delta(
 
 
 def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    sums = {path.name: _file_sum(path) for path in sorted(folder.glob("*.safetensors"))}
+    sums = {path.name: file_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     record[_SUMS] = {RECORD: _record_sum(json.loads(json.dumps(record))), **sums}
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
@@ -301,7 +294,7 @@ def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
     """
     path = patch.folder / (LORA_FILE if patch.is_lora else DELTA_FILE)
     try:
-        if not _is_summed(patch.record, path.name, _file_sum(path)):
+        if not _is_summed(patch.record, path.name, file_sha256(path)):
             raise SafetensorError("it is not what was written")
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118

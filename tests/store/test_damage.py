@@ -18,7 +18,7 @@ from small_store import accept, add, picture, step
 from typer.testing import CliRunner
 
 from forgetme import cli
-from forgetme.compare import kept
+from forgetme.compare import saved
 from forgetme.compare.cache import Cache
 from forgetme.compare.report import write_table
 from forgetme.errors import ForgetmeError
@@ -391,7 +391,7 @@ def a_comparison(store: Store) -> dict[str, Beside]:
     shown = sorted((made / "pictures").glob("*.png"))
     write_table(made, table)
     return {
-        "table": Beside(made / "table.json", lambda: kept.read_table(store, made.name)),
+        "table": Beside(made / "table.json", lambda: saved.read_table(store, made.name)),
         "comparison picture": Beside(shown[0], lambda: png_array(shown[0])),
         "cached score": Beside(
             cache._path("ab" * 32, "json"), lambda: cache.record("ab" * 32), again=True
