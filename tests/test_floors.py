@@ -38,7 +38,7 @@ CHOOSERS = {"models", "plans", "weights", "published", "fetching", "doctor", "cl
 
 RECORD_LIBRARIES = {"numpy", "PIL"}
 PIXEL_LIBRARIES = {"cv2", "scipy"}
-PIXEL_FILES = {"colour", "mask_files", "masks", "strokes", "merge", "entangled", "seam"}
+PIXEL_FILES = {"colour", "mask_files", "masks", "strokes", "merge", "region_stats", "seam"}
 NOT_ON_THE_FACE = {"torch", "torchvision", "diffusers", "transformers", "numpy", "cv2", "scipy"}
 HEAVY = {
     "torch", "torchvision", "diffusers", "transformers", "open_clip", "segment_anything",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from statistics import fmean
 from typing import Any, Literal, get_args
 
@@ -11,13 +10,12 @@ import numpy as np
 
 from forgetme.errors import EmptyRegionError
 from forgetme.record.masks import LUMA_601, as_mask
+from forgetme.record.region_stats import Channels, Spread, rmse, spreads_of
 
 Variant = Literal["paper", "released"]
 ConsistencyOn = Literal["edited", "original"]
-Channels = Literal["pooled", "gray", "per_channel"]
 
 EPS = 1e-6  # the paper's
-FLAT_SIGMA = 1e-9  # far below the spread of any 8-bit image; less is rounding, as BLAS adds it up
 
 
 @dataclass(frozen=True)
@@ -57,16 +55,6 @@ class EntangledResult:
     sigma_outer: float
     n_inner: int
     n_outer: int
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Mean and standard deviation of one population, inside and outside the mask."""
-
-    mu_inner: float
-    mu_outer: float
-    sigma_inner: float
-    sigma_outer: float
 
 
 def entangled(
@@ -146,11 +134,11 @@ def entangled(
 
     s_inner = s_outer = similarity = None
     if before is not None:
-        s_inner, s_outer = _rmse(before, after, inside)
+        s_inner, s_outer = rmse(before, after, inside)
         if variant == "released":
             s_inner = 1 - s_inner
         similarity = _similarity(s_inner, s_outer, eps)
-    spreads = _spreads(before if consistency_on == "original" else after, inside, channels)
+    spreads = spreads_of(before if consistency_on == "original" else after, inside, channels)
     mean_consistency = fmean(_alike(s.mu_inner, s.mu_outer, 0.0, eps) for s in spreads)
     var_consistency = fmean(
         _alike(s.sigma_inner, s.sigma_outer, var_stabilizer, eps) for s in spreads
@@ -321,89 +309,8 @@ def _alike(inner: float, outer: float, stabilizer: float, eps: float) -> float:
     return 2 * inner * outer / (inner**2 + outer**2 + eps)
 
 
-def _rmse(before: np.ndarray, after: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
-    """Eq. 2 inside and outside, pooled over channels."""
-    if after.dtype == np.uint8:
-        import cv2
-
-        squares = round(cv2.norm(before, after, cv2.NORM_L2SQR))
-        squares_in = round(cv2.norm(before, after, cv2.NORM_L2SQR, inside.view(np.uint8)))
-        squares_out = squares - squares_in
-        scale = 255.0
-    else:
-        difference = before - after
-        squares_in, squares_out = _sums((difference * difference), inside)
-        scale = 1.0
-    n_inner = np.count_nonzero(inside) * after.shape[2]
-    n_outer = after.size - n_inner
-    return sqrt(squares_in / n_inner) / scale, sqrt(squares_out / n_outer) / scale
-
-
-def _spreads(image: np.ndarray, inside: np.ndarray, channels: Channels) -> list[_Spread]:
-    """Eq. 7 and 8 for each population."""
-    if channels == "per_channel":
-        populations = [np.ascontiguousarray(image[..., i]) for i in range(image.shape[2])]
-    else:
-        populations = [image]
-    measure = _spread_uint8 if image.dtype == np.uint8 else _spread_float
-    return [measure(population, inside) for population in populations]
-
-
-def _spread_uint8(population: np.ndarray, inside: np.ndarray) -> _Spread:
-    """Exact: whole-number sums of the whole image and of the inside; their difference is outside.
-
-    No pixel is gathered by index; OpenCV sums 8-bit values in one vectorised pass.
-    """
-    import cv2
-
-    values = population.reshape(*inside.shape, -1)
-    masked = cv2.copyTo(values, inside.view(np.uint8))  # 0 outside
-    n_inner = int(np.count_nonzero(inside)) * values.shape[2]
-    n_outer = values.size - n_inner
-    total, total_in = (round(sum(cv2.sumElems(v))) for v in (values, masked))
-    squares, squares_in = (round(cv2.norm(v, cv2.NORM_L2SQR)) for v in (values, masked))
-
-    def sigma(n: int, total: int, squares: int) -> float:
-        return sqrt(n * squares - total**2) / (255 * n)
-
-    return _Spread(
-        mu_inner=total_in / (255 * n_inner),
-        mu_outer=(total - total_in) / (255 * n_outer),
-        sigma_inner=sigma(n_inner, total_in, squares_in),
-        sigma_outer=sigma(n_outer, total - total_in, squares - squares_in),
-    )
-
-
-def _spread_float(population: np.ndarray, inside: np.ndarray) -> _Spread:
-    """Two passes, so that a flat region has no spread."""
-    values = population.reshape(*inside.shape, -1)
-    n_inner = int(np.count_nonzero(inside)) * values.shape[2]
-    counts = (n_inner, values.size - n_inner)
-    means = [total / n for total, n in zip(_sums(values, inside), counts, strict=True)]
-    centred = values - np.where(inside, *means)[..., None]
-    shifts = [total / n for total, n in zip(_sums(centred, inside), counts, strict=True)]
-    squares = _sums(centred * centred, inside)
-    sigmas = [
-        sqrt(max(total / n - shift**2, 0.0))
-        for total, n, shift in zip(squares, counts, shifts, strict=True)
-    ]
-    return _Spread(
-        *(mu + shift for mu, shift in zip(means, shifts, strict=True)),
-        *(sigma if sigma > FLAT_SIGMA else 0.0 for sigma in sigmas),
-    )
-
-
-def _sums(values: np.ndarray, inside: np.ndarray) -> tuple[float, float]:
-    """Adds up (H, W, C) values inside and outside as one matrix product."""
-    weights = np.empty((2, inside.size))
-    weights[0] = inside.ravel()
-    weights[1] = 1 - weights[0]
-    total_in, total_out = (weights @ values.reshape(inside.size, -1)).sum(axis=1)  # (2, C)
-    return float(total_in), float(total_out)
-
-
 def _warnings(
-    spreads: list[_Spread], n_inner: int, n_outer: int, var_stabilizer: float
+    spreads: list[Spread], n_inner: int, n_outer: int, var_stabilizer: float
 ) -> tuple[str, ...]:
     names = []
     if not var_stabilizer and any(0 in (s.sigma_inner, s.sigma_outer) for s in spreads):
