@@ -22,19 +22,35 @@ from forgetme.cli.frame import (
     print_json,
     say,
 )
+from forgetme.cli.patch import concepts_of, worn_of
 from forgetme.errors import ForgetmeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from forgetme.stages.models import Models
-    from forgetme.train import Item, RunResult, RunSettings
+    from forgetme.train import Item, Patch, RunResult, RunSettings
     from forgetme.train.data import Retained
 
 
 @app.command()
 def train(
-    method: Annotated[str, typer.Argument(help="lora, esd or rl.", metavar="METHOD")],
-    concept: Annotated[str, typer.Option(help="What is to be forgotten.")],
+    method: Annotated[str, typer.Argument(help="See README's table.", metavar="METHOD")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run and its patch.")],
+    concept: Annotated[
+        list[str] | None, typer.Option(help="What is to be forgotten; repeat for several.")
+    ] = None,
+    concepts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More of them, one a line.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="LECO's or kohya's, in place of --concept (esd)."),
+    ] = None,
+    wear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RUN[=SCALE]", help="Begin with what a run has forgotten; repeat."),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(metavar="DIR|URL", help="Learn from a store's accepted samples."),
@@ -60,7 +76,7 @@ def train(
     rank: Annotated[int | None, typer.Option(help="Rank of the LoRA matrices.")] = None,
     trains: Annotated[
         str | None,
-        typer.Option(help="lora, kv, cross-attention, no-cross-attention or full."),
+        typer.Option(help="lora, kv, cross-attention, no-cross-attention, full, text-encoder."),
     ] = None,
     prompt: Annotated[
         str, typer.Option(help='What is made to forget. [default: "a photo of a CONCEPT"]')
@@ -69,7 +85,7 @@ def train(
         bool,
         typer.Option("--any-prompt", help='Let the prompt leave the concept out, as "<sks>" does.'),
     ] = False,
-    anchor: Annotated[str, typer.Option(help="The prompt that takes its place (rl).")] = "",
+    anchor: Annotated[str, typer.Option(help="The prompt that takes its place.")] = "",
     keep: Annotated[
         list[str] | None,
         typer.Option(help="Concept that must stay and is trained on; repeat, nearest first."),
@@ -90,7 +106,7 @@ def train(
         bool, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = False,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="The method's own; repeat.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="The method's own; repeat.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     probe_every: Annotated[
@@ -120,24 +136,38 @@ def train(
         )
     if store is not None and data is not None:
         raise ForgetmeError("--store and --data both name pictures; give one of them")
-    settings = settings_for(method, concept, preset, given, _options(option or []), keep, watch)
+    named, own = [*(concept or []), *(concepts_of(concepts) if concepts else [])], {}
+    if prompt_file is not None:
+        if method != "esd" or named or prompt or anchor:
+            raise ForgetmeError("--prompt-file is for esd, in place of --concept and its prompts")
+        from forgetme.train.prompt_file import read_prompts
+
+        asked = read_prompts(prompt_file)
+        given |= {"prompt": asked.targets[0], "anchor": asked.neutral}
+        named, own = list(asked.targets), {"eta": asked.eta}
+    if not named:
+        raise ForgetmeError("nothing to forget: name it with --concept")
+    given["also"] = tuple(named[1:])
+    own |= _options(option or [])
+    settings = settings_for(method, named[0], preset, given, own, keep, watch)
     with ExitStack() as stack:
         opened = (
             None if store is None else stack.enter_context(open_store(store, blobs, existing=True))
         )
-        items = items_from(opened, data, concept)
+        items = items_from(opened, data, settings.concepts)
         models = _models(preset, device, base, ranker)
-        result = _run(models, items, settings, out, probe_pictures, _retained(retain))
+        worn = worn_of(wear or [])
+        result = _run(models, items, settings, out, probe_pictures, _retained(retain), worn)
     if result.main:  # of several processes, one speaks
         _report(result, out, as_json)
 
 
-def items_from(store: Any, data: Path | None, concept: str) -> list[Item]:
+def items_from(store: Any, data: Path | None, concepts: Sequence[str]) -> list[Item]:
     """Returns what a run learns from; nothing where nothing is named, as for ESD."""
     from forgetme.train import items_of_folder, items_of_store
 
     if store is not None:
-        return items_of_store(store, concept)
+        return [item for one in concepts for item in items_of_store(store, one)]
     return [] if data is None else items_of_folder(data)
 
 
@@ -162,6 +192,7 @@ def _run(
     out: Path,
     pictures: int,
     retain: list[Retained],
+    wearing: list[tuple[Patch, float]],
 ) -> RunResult:
     """Trains; SIGINT and SIGTERM finish the step and save."""
     from forgetme.train.errand import run
@@ -176,21 +207,22 @@ def _run(
         out,
         pictures=pictures,
         retain=retain,
+        wearing=wearing,
         stop=lambda: bool(asked),
         say=note,
     )
 
 
-def _options(given: list[str]) -> dict[str, float]:
-    options = {}
+def _options(given: list[str]) -> dict[str, float | str]:
+    options: dict[str, float | str] = {}
     for one in given:
         name, _, value = one.partition("=")
+        if not value:
+            raise ForgetmeError(f"--option takes NAME=VALUE, such as eta=1, got {one!r}")
         try:
             options[name] = float(value)
-        except ValueError as error:
-            raise ForgetmeError(
-                f"--option takes NAME=NUMBER, such as eta=1, got {one!r}"
-            ) from error
+        except ValueError:
+            options[name] = value  # a word, which the method knows or refuses
     return options
 
 

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import torch
 
+from forgetme.record.concept import same
 from forgetme.train.data import Item, Retained
-from forgetme.train.latents import layer_latents, mask_shares, retain_set, retained_latents
+from forgetme.train.latents import (
+    drawn_latents,
+    layer_latents,
+    mask_shares,
+    retain_set,
+    retained_latents,
+)
 from forgetme.train.model import Base
 from forgetme.train.settings import RunSettings
 
@@ -22,6 +29,8 @@ class Latents:
         original, background: (N, C, h, w) of the concept's pictures.
         mask: (N, 1, h, w) in 0..1, how much of each place the object covers.
         retain: (M, C, h, w) of what must stay; `prompts`: theirs.
+        drawn: (K, C, h, w) of pictures that the unchanged model drew of the anchor.
+        targets: what is asked for N pictures: the prompts that are made to forget.
     """
 
     original: torch.Tensor
@@ -29,6 +38,8 @@ class Latents:
     mask: torch.Tensor
     retain: torch.Tensor
     prompts: list[str]
+    drawn: torch.Tensor
+    targets: list[str]
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,9 @@ class Batch:
         retain: (B, C, h, w) latents of what must stay; `retain_prompts`: theirs.
         retain_t, retain_eps: drawn apart from the forget side's.
         generator: for whatever else the method draws.
+        prompts: B prompts that are made to forget, that of each picture's concept.
         mask: (B, 1, h, w) in 0..1, how much of each place the object covers; None likewise.
+        drawn: (B, C, h, w) latents of what the unchanged model drew of the anchor; None likewise.
     """
 
     original: torch.Tensor | None
@@ -54,7 +67,9 @@ class Batch:
     retain_t: torch.Tensor
     retain_eps: torch.Tensor
     generator: torch.Generator
+    prompts: list[str]
     mask: torch.Tensor | None = None
+    drawn: torch.Tensor | None = None
 
 
 def make_latents(
@@ -76,7 +91,16 @@ def make_latents(
     retain = (
         retained_latents(base, retained, cache) if retained else retain_set(base, settings, cache)
     )
-    return Latents(original, background, mask, *retain)
+    drawn = drawn_latents(base, settings, cache) if "drawn" in needs else none
+    targets = [_asked(item, settings) for item in items]
+    return Latents(original, background, mask, *retain, drawn, targets)
+
+
+def _asked(item: Item, settings: RunSettings) -> str:
+    """The prompt that a picture answers; of a run with one concept all pictures are its."""
+    known = zip(settings.concepts, settings.target_prompts, strict=True)
+    found = (prompt for one, prompt in known if item.concept and same(one, item.concept))
+    return next(found, settings.target_prompt)
 
 
 def draw_batch(
@@ -93,12 +117,14 @@ def draw_batch(
     def pick(z: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         return z[rows[share]].to(device) if len(z) else None
 
-    count = max(len(data.original), len(data.background), len(data.mask), 1)
+    pictures = max(len(data.original), len(data.background), len(data.mask))
+    count = max(pictures, len(data.drawn), 1)
     rows = torch.randint(count, (size,), generator=generator)
     retain_rows = torch.randint(max(1, len(data.retain)), (size,), generator=generator)
     t, retain_t = torch.randint(base.times, (2, size), generator=generator)[:, share].to(device)
     noise = torch.randn((2, size, *base.latent_shape), generator=generator)
     eps, retain_eps = noise[:, share].to(device)
+    prompts = [data.targets[int(i)] for i in rows] if pictures else _any(settings, size, generator)
     return Batch(
         original=pick(data.original, rows),
         background=pick(data.background, rows),
@@ -109,5 +135,15 @@ def draw_batch(
         retain_t=retain_t,
         retain_eps=retain_eps,
         generator=generator,
+        prompts=prompts[share],
         mask=pick(data.mask, rows),
+        drawn=pick(data.drawn, rows),
     )
+
+
+def _any(settings: RunSettings, size: int, generator: torch.Generator) -> list[str]:
+    """Prompts of concepts drawn by lot; of a single one, nothing is drawn."""
+    known = settings.target_prompts
+    if len(known) == 1:
+        return [*known] * size
+    return [known[int(i)] for i in torch.randint(len(known), (size,), generator=generator)]

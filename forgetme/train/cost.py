@@ -93,10 +93,11 @@ def units(
     """Counts the units of a run from step `first` to `last`, with its probes and drawings."""
     last = settings.steps if last is None else last
     method = method_of(settings.method)
-    options = {**{name: one[0] for name, one in method.options.items()}, **settings.options}
+    options = method.values(settings.options)
     step = GRADIENT + (2.0 if "teacher" in method.needs else 0.0)
     step += options.get("draw_steps", 0) / 2 * PAIR  # stopped halfway on average
-    if "retain" in method.needs and options.get("alpha", 1.0):
+    step += options.get("attack_steps", 0) * GRADIENT
+    if options.get("alpha"):
         step += GRADIENT
     if options.get("retain"):
         step += GRADIENT + 1.0

@@ -20,13 +20,14 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 @dataclass(frozen=True)
 class Item:
-    """One quadruple by its files; `caption` may be ""."""
+    """One quadruple by its files; `caption` and `concept` may be ""."""
 
     name: str
     original: Path
     background: Path
     mask: Path
     caption: str = ""
+    concept: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def items_of_store(store: Store, concept: str) -> list[Item]:
             store.blob_path(row.tries[row.picked_try]["image_sha"]),
             store.blob_path(row.mask_sha),
             row.caption,
+            concept,
         )
         for row in rows
     ]
@@ -72,7 +74,7 @@ def items_of_folder(folder: Path) -> list[Item]:
         ForgetmeError: a layer is missing, or no row can be read.
     """
     return [
-        Item(row.name, row.original, row.background, row.mask, row.caption)
+        Item(row.name, row.original, row.background, row.mask, row.caption, row.concept_named or "")
         for row in folders.readable(folder)
     ]
 

@@ -17,6 +17,7 @@ from forgetme.train.card import write_card
 from forgetme.train.cost import Measure, seconds_left, units, write_measure
 from forgetme.train.data import Item, Retained
 from forgetme.train.loop import OnStep, RunResult, check, train
+from forgetme.train.patch import Patch
 from forgetme.train.probe import Probe, Recognise, probe
 from forgetme.train.runs import RECENT, Run, run_of
 from forgetme.train.settings import RunSettings
@@ -47,6 +48,7 @@ def run(
     stop: Callable[[], bool],
     say: Say,
     retain: Sequence[Retained] = (),
+    wearing: Sequence[tuple[Patch, float]] = (),
     on_step: OnStep = lambda *_: None,
     on_probe: Callable[[int], None] = lambda _: None,
 ) -> RunResult:
@@ -61,6 +63,7 @@ def run(
         stop: asked after every step; true ends the run there, saved.
         say: takes a line for people.
         retain: pictures of what must stay, in place of those that the model would draw.
+        wearing: patches that the model begins with, see `train`.
         on_step: told of every step.
         on_probe: told of the step of a probe that begins.
 
@@ -83,6 +86,7 @@ def run(
         out,
         base=models.diffusion.made_by,
         retain=retain,
+        wearing=wearing,
         probing=_probing(models, settings, out, pictures, say, told) if pictures else None,
         stop=stop,
         on_step=_telling(say, on_step, settings, pictures, recent),

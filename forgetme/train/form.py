@@ -37,7 +37,8 @@ TRAINS: dict[str, str] = {
     "kv": "keys and values of cross-attention: how the prompt is read",
     "cross-attention": "all of cross-attention",
     "no-cross-attention": "everything but cross-attention: what is drawn whatever the prompt",
-    "full": "the whole U-Net; most memory",
+    "full": "the whole network that draws; most memory",
+    "text-encoder": "how the prompt's words are understood; what draws stays as it was",
 }
 PICTURES = ("original", "background")  # needs that accepted samples meet
 
@@ -49,7 +50,7 @@ def settings_for(
     concept: str,
     preset: Preset,
     given: Mapping[str, Any],
-    options: Mapping[str, float],
+    options: Mapping[str, float | str],
     keep: Sequence[str] | None,
     watch: Sequence[str] | None = None,
 ) -> RunSettings:
@@ -72,20 +73,25 @@ def settings_for(
         chosen = method_of(method)
         values = {"trains": chosen.trains[0], **chosen.presets.get(preset, {})}
         held = (one for one in KEEP[preset] if one not in APART[preset])
-        values["keep"] = tuple(keep or (one for one in held if not overlap(concept, one)))
-        values["watch"] = watched_apart(preset, concept, values["keep"], watch)
+        names = (concept, *given.get("also", ()))
+        values["keep"] = tuple(keep or (o for o in held if not any(overlap(n, o) for n in names)))
+        values["watch"] = watched_apart(preset, names, values["keep"], watch)
         values["options"] = {**values.get("options", {}), **options}
         values |= {name: value for name, value in given.items() if value is not None}
+        values["also"] = tuple(single(one) for one in values.get("also", ()))
         return RunSettings(method, single(concept), **values)
     except ValueError as error:
         raise ForgetmeError(str(error)) from error
 
 
 def watched_apart(
-    preset: Preset, concept: str, keep: Sequence[str], watch: Sequence[str] | None = None
+    preset: Preset,
+    concepts: Sequence[str],
+    keep: Sequence[str],
+    watch: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
     """Names what must stay though nothing holds it: what is given, or the rest of what is known."""
-    held = (concept, *keep)
+    held = (*concepts, *keep)
     rest = (one for one in KEEP[preset] if not any(overlap(one, other) for other in held))
     return tuple(rest if watch is None else watch)
 
@@ -132,9 +138,9 @@ def problem(settings: RunSettings, items: Sequence[Item]) -> str | None:
     return None
 
 
-def needs_pictures(method: str) -> bool:
-    """Tells whether a method learns from accepted samples."""
-    return bool(method_of(method).needs & set(PICTURES))
+def needs_pictures(method: str, options: Mapping[str, float | str] | None = None) -> bool:
+    """Tells whether a method learns from accepted samples, with some options."""
+    return bool(method_of(method).needs_with(options or {}) & set(PICTURES))
 
 
 def _described(method: Method) -> Json:
@@ -146,8 +152,8 @@ def _described(method: Method) -> Json:
         "anchor": "anchor" in method.needs,
         "trains": list(method.trains),
         "options": {
-            name: {"default": value, "words": line}
-            for name, (value, line) in method.options.items()
+            name: {"default": one.value, "words": one.words, "choices": list(one.choices)}
+            for name, one in method.options.items()
         },
         "defaults": {
             preset: settings_for(method.name, "concept", preset, {}, {}, None).record()

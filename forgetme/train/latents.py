@@ -47,6 +47,12 @@ def mask_shares(base: Base, items: list[Item]) -> torch.Tensor:
     return torch.from_numpy(np.stack(shares)).float().unsqueeze(1) / 255
 
 
+def drawn_latents(base: Base, settings: RunSettings, cache: Path) -> torch.Tensor:
+    """Pictures of the anchor that the unchanged model draws: (N, C, h, w) float32 on the CPU."""
+    count = settings.retain_pictures or CHUNK
+    return _drawn(base, settings, [settings.anchor_prompt] * count, cache, "anchor")
+
+
 def retain_set(base: Base, settings: RunSettings, cache: Path) -> tuple[torch.Tensor, list[str]]:
     """What must stay, drawn by the unchanged model from prompts of the concepts to keep.
 
@@ -60,12 +66,19 @@ def retain_set(base: Base, settings: RunSettings, cache: Path) -> tuple[torch.Te
         )
         for n in range(settings.retain_pictures if settings.keep else 0)
     ]
+    return _drawn(base, settings, prompts, cache, "retain"), prompts
+
+
+def _drawn(
+    base: Base, settings: RunSettings, prompts: list[str], cache: Path, name: str
+) -> torch.Tensor:
+    """What the model draws of prompts, one picture each, as latents; none where there is none."""
     if not prompts:
-        return torch.zeros(0), []
-    path = cache / f"retain-{settings.seed}-{len(prompts)}.safetensors"
+        return torch.zeros(0)
+    path = cache / f"{name}-{settings.seed}-{len(prompts)}.safetensors"
     kept = _read(path)
     if kept is not None:
-        return kept, prompts
+        return kept
     parts = []
     for start in range(0, len(prompts), CHUNK):
         some = prompts[start : start + CHUNK]
@@ -82,8 +95,7 @@ def retain_set(base: Base, settings: RunSettings, cache: Path) -> tuple[torch.Te
                 output_type="latent",
             ).images
         parts.append(drawn.float().cpu())
-    z = torch.cat(parts)
-    return _kept(path, z), prompts
+    return _kept(path, torch.cat(parts))
 
 
 def retained_latents(

@@ -17,6 +17,7 @@ from forgetme.errors import ForgetmeError
 from forgetme.record.concept import same
 from forgetme.train import checkpoint
 from forgetme.train.batches import Latents, draw_batch, make_latents
+from forgetme.train.carry import add
 from forgetme.train.context import Context
 from forgetme.train.data import Item, Retained, fingerprint, fingerprint_of_retained
 from forgetme.train.disk import plain_words
@@ -36,7 +37,7 @@ from forgetme.train.watch import Probing, Watch
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 OnStep = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, values
 
@@ -67,33 +68,30 @@ def check(settings: RunSettings, items: list[Item], retain: Sequence[Retained] =
         raise ForgetmeError(
             f"{method.name} cannot train {settings.trains}; it can: {', '.join(method.trains)}"
         )
-    unknown = set(settings.options) - set(method.options)
-    if unknown:
-        raise ForgetmeError(
-            f"{method.name} has no option {', '.join(sorted(unknown))}; "
-            f"it has: {', '.join(method.options) or 'none'}"
-        )
-    if method.needs & {"original", "background", "mask"} and not items:
-        raise ForgetmeError(
-            f"{method.name} learns from pictures of {settings.concept}; name a store or a folder"
-        )
-    kept = next((one for one in settings.keep if same(settings.concept, one)), None)
-    if kept is not None:
-        raise ForgetmeError(
-            f"{settings.concept!r} cannot be forgotten and {kept!r} kept: they are one concept in "
-            "two spellings; take it out of --keep"
-        )
-    if "anchor" in method.needs and _spelled(settings.anchor_prompt) == _spelled(
-        settings.target_prompt
-    ):
+    try:
+        needs = method.needs_with(settings.options)
+    except ValueError as error:
+        raise ForgetmeError(str(error)) from error
+    if needs & {"original", "background", "mask"}:
+        _check_pictures(method, settings, items)
+    pairs = ((one, kept) for one in settings.concepts for kept in settings.keep)
+    for one, kept in pairs:
+        if same(one, kept):
+            raise ForgetmeError(
+                f"{one!r} cannot be forgotten and {kept!r} kept: they are one concept in "
+                "two spellings; take it out of --keep"
+            )
+    anchor = _spelled(settings.anchor_prompt)
+    if "anchor" in needs and anchor in map(_spelled, settings.target_prompts):
         raise ForgetmeError(_own_anchor(settings))
-    if settings.steps < 1 and method.setup is None:
+    if settings.steps < 1 and method.solve is None:
         raise ForgetmeError(f"{method.name} learns step by step: steps must be at least 1")
+    if settings.steps and method.loss is None:
+        raise ForgetmeError(f"{method.name} is solved at once: steps must be 0")
     if method.check is not None:
         method.check(settings)
-    weight = settings.options.get("retain", method.options.get("retain", (0.0, ""))[0])
     drawn = bool(settings.keep and settings.retain_pictures)
-    if ("retain" in method.needs or weight) and not (drawn or retain):
+    if "retain" in needs and not (drawn or retain):
         raise ForgetmeError(
             f"{method.name} needs something that must stay, else it forgets everything: "
             "name concepts with --keep and a number with --retain-pictures, or a folder of "
@@ -106,6 +104,22 @@ def check(settings: RunSettings, items: list[Item], retain: Sequence[Retained] =
             "prompt is a token that means it"
         )
     return method
+
+
+def _check_pictures(method: Method, settings: RunSettings, items: list[Item]) -> None:
+    """Refuses concepts without pictures, and pictures of none of several concepts."""
+    several = bool(settings.also)
+    for one in settings.concepts:
+        if not any(not several or same(one, item.concept or one) for item in items):
+            raise ForgetmeError(
+                f"{method.name} learns from pictures of {one}; name a store or a folder"
+            )
+    for item in items if several else ():
+        if not any(item.concept and same(one, item.concept) for one in settings.concepts):
+            raise ForgetmeError(
+                f"{item.name} is a picture of {item.concept or 'no concept'}, not of "
+                f"{', '.join(settings.concepts)}; say so in the dataset's metadata, or leave it out"
+            )
 
 
 def _spelled(prompt: str) -> str:
@@ -127,7 +141,7 @@ def _refuse_own_anchor(base: Base, settings: RunSettings) -> None:
 
 
 def train(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     items: list[Item],
     settings: RunSettings,
     out: Path,
@@ -135,6 +149,7 @@ def train(
     base: str = "",
     retain: Sequence[Retained] = (),
     probing: Probing | None = None,
+    wearing: Sequence[tuple[Patch, float]] = (),
     stop: Callable[[], bool] = lambda: False,
     on_step: OnStep = lambda *_: None,
 ) -> RunResult:
@@ -152,6 +167,8 @@ def train(
         base: name of the base model, recorded.
         retain: pictures of what must stay with their captions; none = the model draws them.
         probing: scores the pipeline at a step; None = no probes.
+        wearing: patches and their scales that the model begins with: what they forgot stays
+            forgotten, and the result is worn beside them.
         stop: asked after every step; true ends the run there, saved.
         on_step: told of every step, in the process that writes.
 
@@ -162,21 +179,31 @@ def train(
     """
     method = check(settings, items, retain)
     model = base_of(pipe)
-    if "anchor" in method.needs:
+    if model.family not in method.bases:
+        raise ForgetmeError(
+            f"{method.name} is not defined for {type(pipe).__name__}: it is for "
+            f"{', '.join(method.bases)}; take another method or another --base"
+        )
+    needs = method.needs_with(settings.options)
+    if "anchor" in needs:
         _refuse_own_anchor(model, settings)
     key = fingerprint(items) if items else "none"
     data_record = {"base": base, "data": key, "pictures": len(items)}
     if retain:
         data_record["retain_data"] = fingerprint_of_retained(retain)
+    if wearing:
+        data_record["wears"] = [[patch.name, patch.digest, scale] for patch, scale in wearing]
     run = RunFolder(out, {**settings.record(), **data_record})
     with plain_words(out, settings):
         accelerator = join(pipe, settings)
+        notes = notes_of(model.core)
+        for patch, scale in wearing:
+            add(pipe, patch, scale)
         accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
         watch.begin(checkpoint.steps(out), len(items))
         with accelerator.main_process_first(), quick(model.core):  # the others read what it made
-            data = make_latents(model, method.needs, items, settings, out / FOLDER, key, retain)
-        notes = notes_of(model.core)
+            data = make_latents(model, needs, items, settings, out / FOLDER, key, retain)
         with quick(model.core):
             watch.probe(0)
             state = _state(model, method, settings, data, accelerator)
@@ -198,11 +225,12 @@ def train(
             watch.probe(max(done, 1))  # unless that was the last step's; without steps, the edit's
         if watch.main:
             made = {**run.record, **_versions(), "steps_done": done, "base_notes": notes}
-            made["probe"] = watch.last_probe()
+            made["probe"], made["scales"] = watch.last_probe(), list(method.scales)
             if settings.trains == "lora":
-                write_lora(out / "patch", model.core, made)
+                write_lora(out / "patch", pipe, made)
             else:
-                write_delta(out / "patch", before, state.chosen, made)
+                delta = {n: state.chosen[n].detach() - value for n, value in before.items()}
+                write_delta(out / "patch", delta, made)
         accelerator.wait_for_everyone()
     return RunResult(done, done >= settings.steps, read_patch(out), tuple(watch.probes), watch.main)
 
@@ -233,6 +261,10 @@ def _state(
     accelerator: Accelerator,
 ) -> _State:
     """Freezes the model but for the weights that move, and puts it behind all processes."""
+    if settings.trains == "text-encoder" and accelerator.num_processes > 1:
+        raise ForgetmeError(
+            "the text encoder is trained by one process; start it without a launcher"
+        )
     context = method.context(base, settings)  # copies the teacher: before anything changes
     context.chosen = chosen = choose(base, settings)
     halve_frozen(base.core, settings)
@@ -245,13 +277,15 @@ def _state(
 
 
 def _set_up(state: _State) -> None:
-    """Lets the method look at model and data, or write the weights, before the first step."""
-    if state.method.setup is None:
-        return
-    base, settings = state.context.base, state.settings
+    """Lets the method look at model and data, or solve for the weights, before the first step."""
+    method, base, settings = state.method, state.context.base, state.settings
     with torch.random.fork_rng(devices=[]), autocast(base.device, settings):
         torch.manual_seed(settings.seed)
-        state.context.state = state.method.setup(state.context, state.data)
+        if method.setup is not None:
+            method.setup(state.context, state.data)
+        if method.solve is not None:
+            for name, value in method.solve(state.context, state.data).items():
+                state.chosen[name].data.copy_(value)
 
 
 def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
@@ -267,7 +301,7 @@ def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
         batch = draw_batch(state.data, settings, seed, context.base, share)
         with _only_last(state, part):
             with autocast(context.base.device, settings):
-                terms = method.reduced(context.state, batch, method.loss(context, batch))
+                terms = method.loss(context, batch)
                 loss = sum(terms.values())
             named = {"loss": loss, **terms}
             told = torch.stack([value.detach().float() for value in named.values()])
@@ -278,8 +312,9 @@ def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
         for name, value in zip(named, told, strict=True):
             values[name] = values.get(name, 0.0) + value / settings.accumulate
     state.scaler.unscale_(state.optimizer)
-    if method.after_backward is not None:
-        method.after_backward(context.state, chosen)
+    for name, factor in context.mask.items():
+        if chosen[name].grad is not None:
+            chosen[name].grad.mul_(factor)
     norm = torch.nn.utils.clip_grad_norm_(chosen.values(), settings.clip or math.inf).item()
     if not math.isfinite(norm) and not state.scaler.is_enabled():  # else: this step is left out
         raise watch.diverged(step, "gradient", norm)

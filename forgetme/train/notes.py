@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from forgetme.train.model import ENCODERS, core_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from diffusers import DiffusionPipeline
 
 VALUES = 64  # weights that are noted
 NEAR = 0.01  # relative; bfloat16 is off by 0.004 at most, another training by more
@@ -20,6 +24,17 @@ def own_weights(unet: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
         name.replace(".base_layer.", "."): parameter
         for name, parameter in unet.named_parameters()
         if "lora_" not in name
+    }
+
+
+def weights_of_pipe(pipe: DiffusionPipeline) -> dict[str, torch.nn.Parameter]:
+    """A pipeline's own weights that a patch may change, as patches name them."""
+    roots = {"": core_of(pipe)}
+    roots |= {f"{one}.": part for one in ENCODERS if (part := getattr(pipe, one, None)) is not None}
+    return {
+        f"{start}{name}": value
+        for start, part in roots.items()
+        for name, value in own_weights(part).items()
     }
 
 

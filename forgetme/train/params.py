@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from forgetme.errors import ForgetmeError
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -12,15 +13,17 @@ if TYPE_CHECKING:
 
     from forgetme.train.model import Base
 
-LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")  # and where a transformer reads its text:
+_TEXT_TARGETS = ("add_q_proj", "add_k_proj", "add_v_proj")
 _ENDS = ("conv_norm_out", "conv_out", "time_embedding")
 
-# Names as diffusers gives them; attn2 is cross-attention. ESD calls these x-strict, x, u and all.
+# Names as diffusers gives them; attn2 is cross-attention. ESD calls these x, u and all, and "kv",
+# the weights that read the text, x-strict.
 SELECTIONS: dict[str, Callable[[str], bool]] = {
-    "kv": lambda name: "attn2.to_k" in name or "attn2.to_v" in name,
     "cross-attention": lambda name: "attn2" in name,
     "no-cross-attention": lambda name: "attn2" not in name and not name.startswith(_ENDS),
     "full": lambda name: True,
+    "text-encoder": lambda name: True,
 }
 
 
@@ -43,19 +46,29 @@ def choose(base: Base, settings: RunSettings) -> dict[str, torch.nn.Parameter]:
                 r=settings.rank,
                 lora_alpha=settings.rank,
                 init_lora_weights="gaussian",
-                target_modules=list(LORA_TARGETS),
+                target_modules=[*LORA_TARGETS, *_TEXT_TARGETS],
             )
         )
-        chosen = {name: p for name, p in _weights(base) if "lora_" in name}
+        chosen = {name: p for name, p in base.core.named_parameters() if "lora_" in name}
     else:
-        wanted = SELECTIONS[settings.trains]
-        chosen = {name: p for name, p in _weights(base) if wanted(name)}
+        reads, words = base.reading_states(), settings.trains == "text-encoder"
+        wanted = reads.__contains__ if settings.trains == "kv" else SELECTIONS[settings.trains]
+        roots = base.encoders if words else {"": base.core}
+        chosen = {name: p for name, p in weights_of(roots) if wanted(name)}
+    if not chosen:
+        raise ForgetmeError(
+            f"{type(base.pipe).__name__} has no weights of the kind {settings.trains}; take "
+            "--trains lora"
+        )
     for parameter in chosen.values():
         parameter.data = parameter.data.float()
         parameter.requires_grad_(True)
     return chosen
 
 
-def _weights(base: Base) -> Iterator[tuple[str, torch.nn.Parameter]]:
-    for start, root in base.roots.items():
+def weights_of(
+    roots: Mapping[str, torch.nn.Module],
+) -> Iterator[tuple[str, torch.nn.Parameter]]:
+    """All weights of some networks, each name behind its network's start."""
+    for start, root in roots.items():
         yield from ((f"{start}{name}", value) for name, value in root.named_parameters())

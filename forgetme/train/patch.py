@@ -11,21 +11,22 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.record.files import file_sha256
 from forgetme.train.disk import replacing
-from forgetme.train.notes import is_same, own_weights
+from forgetme.train.model import core_of, name_of_core
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ DELTA_FILE = "patch.safetensors"
 RECORD = "patch.json"
 MOST_RECORD_BYTES = 16 * 2**20
 NAME = r"[A-Za-z0-9_-]{1,40}"  # of a method: it becomes part of an adapter's name
+UP = (".up.weight", "_B.weight")  # how the names of a LoRA's second matrices end
 _SUMS = "sha256"  # in the record: of the weights' file, and of the record's other words
 
 
@@ -53,6 +55,22 @@ class Patch:
     def is_lora(self) -> bool:
         """Whether it is LoRA matrices, which `pipe.load_lora_weights(folder)` takes as they are."""
         return self.record["trains"] == "lora"
+
+    @property
+    def file(self) -> Path:
+        """Its weights."""
+        return self.folder / (LORA_FILE if self.is_lora else DELTA_FILE)
+
+    @property
+    def digest(self) -> str:
+        """Names its content: 16 hex digits of its weights' file."""
+        return file_sha256(self.file)[:16]
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """What it forgets."""
+        first = [self.record["concept"]] if self.record.get("concept") else []
+        return (*first, *self.record.get("also", ()))
 
     @property
     def name(self) -> str:
@@ -93,7 +111,7 @@ def check_patch(folder: Path) -> None:
     record = _record(folder / RECORD)
     if not _is_summed(record, RECORD, _record_sum(record)):
         raise _damaged(folder / RECORD, "it is not what was written, or was changed by hand")
-    _shapes(Patch(folder, record))
+    shapes_of(Patch(folder, record))
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -135,164 +153,53 @@ def _record_sum(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def write_lora(folder: Path, unet: torch.nn.Module, record: dict[str, Any]) -> Patch:
-    """Writes the LoRA matrices of a U-Net as a patch."""
-    from diffusers import StableDiffusionPipeline
-    from diffusers.utils import convert_state_dict_to_diffusers
+def write_lora(folder: Path, pipe: DiffusionPipeline, record: dict[str, Any]) -> Patch:
+    """Writes the LoRA matrices of a pipeline's network, but for those that do nothing."""
     from peft.utils import get_peft_model_state_dict
 
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    layers = get_peft_model_state_dict(core_of(pipe))
     layers = {name: value.float().cpu().contiguous() for name, value in layers.items()}
+    layers = _that_act(layers) or layers
     with replacing(folder) as new:
-        StableDiffusionPipeline.save_lora_weights(new, unet_lora_layers=layers)
-        _write_record(new, record)
+        type(pipe).save_lora_weights(new, **{f"{name_of_core(pipe)}_lora_layers": layers})
+        write_record(new, record)
     return Patch(folder, record)
 
 
-def write_delta(
-    folder: Path,
-    before: dict[str, torch.Tensor],
-    after: dict[str, torch.nn.Parameter],
-    record: dict[str, Any],
-) -> Patch:
-    """Writes the differences of the weights that changed, in float32."""
-    changed = {
-        name: (after[name].detach().cpu().float() - value.cpu().float()).contiguous()
-        for name, value in before.items()
-    }
+def _that_act(layers: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    up = {name: value for name, value in layers.items() if name.endswith(UP)}
+    idle = {_layer_of(name) for name, value in up.items() if not value.any()}
+    return {name: value for name, value in layers.items() if _layer_of(name) not in idle}
+
+
+def _layer_of(name: str) -> str:
+    return name.rpartition(".lora")[0]
+
+
+def write_delta(folder: Path, delta: Mapping[str, torch.Tensor], record: dict[str, Any]) -> Patch:
+    """Writes differences of weights, in float32; those that are nothing are left out."""
+    changed = {name: value.cpu().float().contiguous() for name, value in delta.items()}
     changed = {name: value for name, value in changed.items() if value.any()}
     with replacing(folder) as new:
         save_file(changed, new / DELTA_FILE)
-        _write_record(new, record)
+        write_record(new, record)
     return Patch(folder, record)
 
 
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Writes `patch.json` beside the weights, with the sums of both."""
     sums = {path.name: file_sha256(path) for path in sorted(folder.glob("*.safetensors"))}
     record[_SUMS] = {RECORD: _record_sum(json.loads(json.dumps(record))), **sums}
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-class Wardrobe:
-    """The patches that one pipeline wears; taking them off leaves no trace.
-
-    wardrobe = Wardrobe(pipe)
-    wardrobe.wear(read_patch("runs/cat"), scale=0.7)
-    wardrobe.wear(read_patch("runs/dog"))       # they stack
-    wardrobe.take_off()                          # bit for bit as before
-    """
-
-    def __init__(self, pipe: StableDiffusionPipeline) -> None:
-        """Args: the pipeline; its U-Net is changed in place, LoRAs of its owner are left alone."""
-        self._pipe = pipe
-        self._worn: dict[str, tuple[Patch, float]] = {}
-        self._before: dict[str, torch.Tensor] = {}  # weights that a difference has touched
-        self._loaded: set[str] = set()
-
-    @property
-    def worn(self) -> dict[str, float]:
-        """Scale of each patch that is worn, by its name."""
-        return {name: scale for name, (_, scale) in self._worn.items()}
-
-    def wear(self, patch: Patch, scale: float = 1.0) -> None:
-        """Puts a patch on, or changes the scale of one that is.
-
-        Args:
-            patch: the patch.
-            scale: 0 = no effect, 1 = as trained.
-
-        Raises:
-            ValueError: the scale is not in 0..1.
-            ForgetmeError: the patch is of another model.
-        """
-        if not 0 <= scale <= 1:
-            raise ValueError(f"scale must be between 0 and 1, got {scale}")
-        if patch.name not in self._worn:
-            self._check(patch)
-        if patch.is_lora and patch.name not in self._loaded:
-            self._load(patch)
-        self._worn[patch.name] = (patch, scale)
-        self._refresh()
-
-    def take_off(self, patch: Patch | None = None) -> None:
-        """Takes a patch off, or all of them."""
-        names = list(self._worn) if patch is None else [patch.name]
-        for name in names:
-            self._worn.pop(name, None)
-        gone = self._loaded & set(names)
-        if gone and set(self._pipe.unet.peft_config) <= gone:
-            self._pipe.unet.unload_lora()  # takes the adapters' wrapping off, too
-        elif gone:
-            active = {layer: self._not_ours(layer) for layer in self._layers()}
-            self._pipe.unet.delete_adapters(sorted(gone))
-            for layer, others in active.items():
-                layer.set_adapter(others)  # peft switches another one on instead
-        self._loaded -= gone
-        self._refresh()
-
-    def _load(self, patch: Patch) -> None:
-        """Loads LoRA matrices as an adapter that is not active yet."""
-        active = {layer: layer.active_adapters for layer in self._layers()}
-        # The tensors alone: settings of peft in a stranger's file can change the model's weights.
-        self._pipe.load_lora_weights(load_file(patch.folder / LORA_FILE), adapter_name=patch.name)
-        self._loaded.add(patch.name)
-        for layer in self._layers():
-            layer.set_adapter(active.get(layer, []))
-
-    def _layers(self) -> list[Any]:
-        """The layers of the U-Net that adapters wrap, those of others included."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        return [layer for layer in self._pipe.unet.modules() if isinstance(layer, BaseTunerLayer)]
-
-    def _not_ours(self, layer: Any) -> list[str]:
-        return [name for name in layer.active_adapters if name not in self._loaded]
-
-    def _check(self, patch: Patch) -> None:
-        """Refuses a patch whose layers this model lacks; warns where its weights are others."""
-        weights = own_weights(self._pipe.unet)
-        for name, shape in _shapes(patch).items():
-            if name not in weights or tuple(weights[name].shape[: len(shape)]) != shape:
-                raise ForgetmeError(
-                    f"{patch.folder} changes {name} {shape}, which this model does not have; it "
-                    f"was made for {patch.record['base'] or 'another model'}: open that one"
-                )
-        if not self._worn and not is_same(self._pipe.unet, patch.record.get("base_notes", {})):
-            log.warning(
-                "%s was made for %s; this model has other weights, so what is forgotten here was "
-                "not measured",
-                patch.folder,
-                patch.record["base"] or "another model",
-            )
-
-    @torch.no_grad()
-    def _refresh(self) -> None:
-        parameters = own_weights(self._pipe.unet)
-        for name, value in self._before.items():
-            parameters[name].copy_(value)
-        self._before = {}
-        for patch, scale in self._worn.values():
-            if patch.is_lora:
-                continue
-            for name, value in load_file(patch.folder / DELTA_FILE).items():
-                parameter = parameters[name]
-                self._before.setdefault(name, parameter.detach().clone())
-                parameter.add_(value.to(parameter.device, parameter.dtype), alpha=scale)
-        adapters = {n: s for n, (patch, s) in self._worn.items() if patch.is_lora}
-        for layer in self._layers() if adapters else ():
-            ours = [name for name in adapters if name in layer.scaling]
-            layer.set_adapter([*self._not_ours(layer), *ours])
-            for name in ours:
-                layer.set_scale(name, adapters[name])
-
-
-def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
+def shapes_of(patch: Patch) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights that a patch changes, by the names in the U-Net.
 
     Raises:
         ForgetmeError: the file is missing or damaged.
     """
-    path = patch.folder / (LORA_FILE if patch.is_lora else DELTA_FILE)
+    path = patch.file
     try:
         if not _is_summed(patch.record, path.name, file_sha256(path)):
             raise SafetensorError("it is not what was written")
@@ -307,8 +214,8 @@ def _shapes(patch: Patch) -> dict[str, tuple[int, ...]]:
         return shapes
     ends: dict[str, dict[bool, int]] = {}
     for name, shape in shapes.items():
-        layer, _, end = name.removeprefix("unet.").rpartition(".lora")
-        down = end in (".down.weight", "_A.weight")  # (rank, in); the other one is (out, rank)
+        layer = re.sub(r"^(unet|transformer)\.", "", _layer_of(name))
+        down = not name.endswith(UP)  # (rank, in); the other one is (out, rank)
         ends.setdefault(f"{layer}.weight", {})[down] = shape[1 if down else 0] if shape[1:] else 0
     halved = next((name for name, sides in ends.items() if len(sides) < 2), None)
     if halved is not None:

@@ -15,7 +15,7 @@ from forgetme.record.images import atomic_write, png_bytes
 from forgetme.scenes import BACKGROUNDS, CONCEPTS
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 # Held out: no run trains on these words around a concept.
 TEMPLATES = ("a nice photo of a {}", "a picture of one {}", "a {} in the middle", "a large {}")
@@ -66,9 +66,7 @@ class Probe:
 
 
 @torch.no_grad()
-def draw(
-    pipe: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]
-) -> list[np.ndarray]:
+def draw(pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
     """Draws one (S, S, 3) uint8 picture for each prompt and seed."""
     pictures = []
     for start in range(0, len(prompts), CHUNK):
@@ -85,7 +83,7 @@ def draw(
 
 
 def probe(
-    pipe: StableDiffusionPipeline,
+    pipe: DiffusionPipeline,
     recognise: Recognise,
     concept: str,
     keep: Sequence[str],
@@ -166,7 +164,7 @@ def mean_over(shares: Mapping[str, float], names: Sequence[str]) -> float | None
 
 
 def _asked(
-    pipe: StableDiffusionPipeline, name: str, templates: Sequence[str], n: int
+    pipe: DiffusionPipeline, name: str, templates: Sequence[str], n: int
 ) -> list[np.ndarray]:
     return draw(pipe, [templates[i % len(templates)].format(name) for i in range(n)], range(n))
 

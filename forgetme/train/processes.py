@@ -17,13 +17,13 @@ from forgetme.errors import ForgetmeError
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 PATIENCE = timedelta(hours=6)  # one process draws and probes while the others wait
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def join(pipe: StableDiffusionPipeline, settings: RunSettings) -> Accelerator:
+def join(pipe: DiffusionPipeline, settings: RunSettings) -> Accelerator:
     """Joins the processes that `accelerate launch` or `torchrun` started; alone, a team of one.
 
     Puts the pipeline on this process's device where there are several. Precision stays with the

@@ -71,7 +71,7 @@ class Asked:
                 paths = [
                     store.blob_path(one[layer]) for layer in ("original", "background", "mask")
                 ]
-                found.append(Item(one["name"], *paths, one["caption"]))
+                found.append(Item(one["name"], *paths, one["caption"], one.get("concept", "")))
             except ForgetmeError:
                 gone.append(one["name"])
         if gone:
@@ -162,6 +162,7 @@ def ask(
             "background": item.background.stem,
             "mask": item.mask.stem,
             "caption": item.caption,
+            "concept": item.concept,
         }
         for item in items
     )

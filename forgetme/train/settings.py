@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from forgetme.record.concept import plain
 
-Trains = Literal["lora", "kv", "cross-attention", "no-cross-attention", "full"]
+Trains = Literal["lora", "kv", "cross-attention", "no-cross-attention", "full", "text-encoder"]
 Precision = Literal["no", "bf16", "fp16"]
 
 
@@ -20,7 +20,9 @@ class RunSettings:
     Attributes:
         method: name of a method.
         concept: what is to be forgotten.
-        prompt: the prompt that is made to forget; "" = "a photo of a {concept}".
+        also: what is forgotten in the same run, each from its own pictures and prompt.
+        prompt: the prompt that is made to forget; "" = "a photo of a {concept}". For each of `also`
+            its name takes the concept's place in it.
         any_prompt: let the prompt not name the concept, as a learned token such as "<sks>" does.
         keep: concepts that must stay and are held by the training, the nearest first.
         watch: concepts that must stay though nothing holds them; probes tell of them apart.
@@ -45,6 +47,7 @@ class RunSettings:
 
     method: str
     concept: str
+    also: tuple[str, ...] = ()
     prompt: str = ""
     any_prompt: bool = False
     anchor: str = ""
@@ -63,16 +66,24 @@ class RunSettings:
     seed: int = 0
     probe_every: int = 100
     save_every: int = 100
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuses values that no run can have."""
         for name, least in (("steps", 0), ("batch", 1), ("accumulate", 1), ("rank", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if self.concept in self.keep:
-            raise ValueError(f"{self.concept!r} cannot be forgotten and kept; take it out of keep")
-        both = [one for one in self.watch if one in (self.concept, *self.keep)]
+        twice = [one for one in self.concepts if one in self.keep]
+        if twice:
+            raise ValueError(f"{twice[0]!r} cannot be forgotten and kept; take it out of keep")
+        if len(set(self.concepts)) < len(self.concepts):
+            raise ValueError(f"a concept is named twice: {', '.join(self.concepts)}")
+        if self.also and self.prompt and self.concept not in self.prompt:
+            raise ValueError(
+                f"the prompt {self.prompt!r} does not hold {self.concept!r}, whose place the other "
+                "concepts would take; leave --prompt out"
+            )
+        both = [one for one in self.watch if one in (*self.concepts, *self.keep)]
         if both:
             raise ValueError(f"{both[0]!r} is watched apart from what is forgotten and kept")
         if not self.lr > 0:
@@ -83,6 +94,11 @@ class RunSettings:
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))
             raise ValueError(f"unknown precision {self.precision!r}; known: {known}")
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """All that is to be forgotten."""
+        return (self.concept, *self.also)
 
     @property
     def prompt_names_concept(self) -> bool:
@@ -99,6 +115,12 @@ class RunSettings:
         return self.prompt or f"a photo of a {self.concept}"
 
     @property
+    def target_prompts(self) -> tuple[str, ...]:
+        """The prompts that are made to forget, one for each concept."""
+        first = self.target_prompt
+        return (first, *(first.replace(self.concept, one) for one in self.also))
+
+    @property
     def anchor_prompt(self) -> str:
         """The prompt that takes its place."""
         return self.anchor or (f"a photo of a {self.keep[0]}" if self.keep else "")
@@ -106,7 +128,7 @@ class RunSettings:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> RunSettings:
         """Reads what `record` gave, plain JSON."""
-        lists = {name: tuple(record.get(name, ())) for name in ("keep", "watch")}
+        lists = {name: tuple(record.get(name, ())) for name in ("also", "keep", "watch")}
         return cls(**{**record, **lists})
 
     def record(self) -> dict[str, Any]:

@@ -12,16 +12,17 @@ import torch
 from forgetme.errors import ForgetmeError
 from forgetme.train import checkpoint
 from forgetme.train.folder import RunFolder
+from forgetme.train.model import core_of
 from forgetme.train.probe import Probe
 from forgetme.train.processes import autocast
 from forgetme.train.settings import RunSettings
 
 if TYPE_CHECKING:
-    from diffusers import StableDiffusionPipeline
+    from diffusers import DiffusionPipeline
 
 log = logging.getLogger(__name__)
 
-Probing = Callable[["StableDiffusionPipeline", int], Probe]
+Probing = Callable[["DiffusionPipeline", int], Probe]
 
 
 class Watch:
@@ -35,7 +36,7 @@ class Watch:
     def __init__(
         self,
         run: RunFolder,
-        pipe: StableDiffusionPipeline,
+        pipe: DiffusionPipeline,
         settings: RunSettings,
         probing: Probing | None,
         main: bool,
@@ -70,7 +71,7 @@ class Watch:
         last = self._run.last_probe() if self.main and self._probing else None
         if not self.main or self._probing is None or (last is not None and last.step >= done):
             return
-        self._pipe.unet.eval()
+        core_of(self._pipe).eval()
         device, half = self._pipe.device, self._pipe.vae.dtype != torch.float32
         with torch.random.fork_rng(devices=[]), autocast(device, self._settings, half):
             self.probes.append(self._probing(self._pipe, done))

@@ -38,7 +38,7 @@ MAX_JOBS = 300  # looked through
 QUIET_SECONDS = 60.0  # a run of a command, whose log is older than this, has ended
 
 
-Option = Annotated[float, Field(ge=-1e9, le=1e9)]
+Option = Annotated[float, Field(ge=-1e9, le=1e9)] | Annotated[str, Field(max_length=40)]
 
 
 class Settings(BaseModel):
@@ -47,6 +47,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     method: str = Field(max_length=40)
     concept: Word
+    also: list[Word] = Field(default=[], max_length=MAX_KEEP)
     prompt: str = Field(default="", max_length=MAX_PROMPT)
     any_prompt: bool = False
     anchor: str = Field(default="", max_length=MAX_PROMPT)
@@ -241,12 +242,14 @@ def _planned(review: Review, body: Plan) -> tuple[RunSettings, list[Item]]:
 
     values = body.settings.model_dump()
     try:
-        watch = watched_apart(body.preset, values["concept"], values["keep"], values["watch"])
+        names = (values["concept"], *values["also"])
+        watch = watched_apart(body.preset, names, values["keep"], values["watch"])
         settings = RunSettings.of({**values, "watch": watch})
-        pictures = needs_pictures(settings.method)
+        pictures = needs_pictures(settings.method, settings.options)
     except ValueError as error:
         raise ForgetmeError(str(error)) from error
-    return settings, items_of_store(review.store, settings.concept) if pictures else []
+    wanted = settings.concepts if pictures else ()
+    return settings, [item for one in wanted for item in items_of_store(review.store, one)]
 
 
 def _checked(review: Review, body: Plan) -> Json:

@@ -58,7 +58,9 @@ def batch_of(seed: int = 0, size: int = 3) -> Batch:
     z = torch.randn((5, size, 4, 8, 8), generator=generator)
     t, retain_t = torch.randint(0, 1000, (2, size), generator=generator)
     prompts = ["a dog", "a boat", "a dog"][:size]
-    return Batch(z[0], z[1], t, z[2], z[3], prompts, retain_t, z[4], generator)
+    return Batch(
+        z[0], z[1], t, z[2], z[3], prompts, retain_t, z[4], generator, ["a photo of a cat"] * size
+    )
 
 
 def text_states(pipe, prompts: list[str]) -> torch.Tensor:
@@ -172,7 +174,8 @@ def test_esd_is_at_rest_where_its_target_is_the_models_own_answer(fresh, eta, pr
     settings = replace(
         CAT, method="esd", trains="full", prompt=prompt, options={"eta": eta, "draw_steps": 4}
     )
-    terms = METHODS["esd"].loss(METHODS["esd"].context(Base(pipe), settings), batch_of())
+    batch = replace(batch_of(), prompts=[prompt] * 3)
+    terms = METHODS["esd"].loss(METHODS["esd"].context(Base(pipe), settings), batch)
     assert terms["forget"].item() == pytest.approx(0, abs=1e-9)
 
 
@@ -183,12 +186,7 @@ def test_esd_steers_away_from_the_frozen_model(fresh) -> None:
     frozen = fresh().unet
     with torch.no_grad():
         pipe.unet.conv_out.bias += 0.5  # the student has moved; the teacher has not
-    x_t, t = context.partly_drawn(
-        "a photo of a cat",
-        replace(batch, generator=torch.Generator().manual_seed(1)),
-        steps=4,
-        guidance=3.0,
-    )
+    x_t, t = context.partly_drawn(replace(batch, generator=torch.Generator().manual_seed(1)))
     terms = METHODS["esd"].loss(context, replace(batch, generator=torch.Generator().manual_seed(1)))
     cat, null = (text_states(pipe, [p] * 3) for p in ("a photo of a cat", ""))
     with torch.no_grad():
@@ -199,10 +197,11 @@ def test_esd_steers_away_from_the_frozen_model(fresh) -> None:
 
 
 def test_esd_learns_at_every_noise_level(fresh) -> None:
-    context = METHODS["esd"].context(Base(fresh()), replace(CAT, method="esd", trains="full"))
+    settings = replace(CAT, method="esd", trains="full", options={"draw_steps": 4})
+    context = METHODS["esd"].context(Base(fresh()), settings)
     levels = set()
     for seed in range(40):
-        _, t = context.partly_drawn("a cat", batch_of(seed, 1), steps=4, guidance=3.0)
+        _, t = context.partly_drawn(batch_of(seed, 1))
         levels.add(int(t[0]))
     assert len(levels) == 4
     assert 0 in levels
@@ -531,7 +530,7 @@ def test_a_folder_of_another_run_is_refused(fresh, items, tmp_path: Path) -> Non
 
 
 def test_unknown_methods_are_named_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="known: lora, esd, rl"):
+    with pytest.raises(ValueError, match="known: lora, rl, salun"):
         check(replace(CAT, method="magic"), [])
 
 

@@ -206,12 +206,11 @@ def test_a_damaged_patch_says_what_to_do(fresh, run) -> None:
 
 
 def test_a_patch_that_cannot_be_written_leaves_the_one_before(tmp_path) -> None:
-    weight = {"w": torch.nn.Parameter(torch.ones(2))}
-    zero = {"w": torch.zeros(2)}
+    change = {"w": torch.ones(2)}
     record = {"method": "esd", "trains": "kv", "base": ""}
-    write_delta(tmp_path / "patch", zero, weight, record)
+    write_delta(tmp_path / "patch", change, record)
     with pytest.raises(TypeError):
-        write_delta(tmp_path / "patch", zero, weight, {**record, "odd": object()})
+        write_delta(tmp_path / "patch", change, {**record, "odd": object()})
     assert read_patch(tmp_path).record == record
     assert os.listdir(tmp_path) == ["patch"]
 
@@ -404,20 +403,20 @@ def turn(path: Path, at: int) -> None:
 
 def test_a_turned_byte_in_a_patch_or_a_checkpoint_is_noticed(tmp_path, caplog) -> None:
     from forgetme.train import checkpoint
-    from forgetme.train.patch import _shapes
+    from forgetme.train.patch import shapes_of
 
-    weight = {"w": torch.nn.Parameter(torch.ones(8))}
     record = {"method": "esd", "trains": "kv", "base": "", "steps": 40}
-    write_delta(tmp_path / "patch", {"w": torch.zeros(8)}, weight, record)
-    assert _shapes(read_patch(tmp_path)) == {"w": (8,)}
+    write_delta(tmp_path / "patch", {"w": torch.ones(8)}, record)
+    assert shapes_of(read_patch(tmp_path)) == {"w": (8,)}
     turn(tmp_path / "patch" / "patch.safetensors", -2)
     with pytest.raises(ForgetmeError, match="cannot be read .it is not what was written.*--resume"):
-        _shapes(read_patch(tmp_path))
+        shapes_of(read_patch(tmp_path))
     path = tmp_path / "patch" / "patch.json"
     path.write_text(path.read_text().replace('"steps": 40', '"steps": 41'))
     read_patch(tmp_path)
     assert "was changed since the patch was written" in caplog.text
 
+    weight = {"w": torch.nn.Parameter(torch.ones(8))}
     optimizer = torch.optim.Adam(weight.values())
     weight["w"].sum().backward()
     optimizer.step()

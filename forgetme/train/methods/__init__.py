@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from forgetme.train.method import Method
-from forgetme.train.methods import esd, lora, rl
+from forgetme.train.methods import (
+    advunlearn,
+    ca,
+    esd,
+    fmn,
+    lora,
+    loreun,
+    rece,
+    rl,
+    salun,
+    slider,
+    speed,
+    uce,
+)
 
 METHODS: dict[str, Method] = {
     "lora": lora.METHOD,
-    "esd": esd.METHOD,
     "rl": rl.METHOD,
+    "salun": salun.METHOD,
+    "loreun": loreun.METHOD,
+    "esd": esd.METHOD,
+    "advunlearn": advunlearn.METHOD,
+    "ca": ca.METHOD,
+    "fmn": fmn.METHOD,
+    "slider": slider.METHOD,
+    "uce": uce.METHOD,
+    "rece": rece.METHOD,
+    "speed": speed.METHOD,
 }
 
 

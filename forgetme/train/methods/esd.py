@@ -4,37 +4,40 @@
 authors' first code: guidance away from the frozen model's own idea of the concept. Departures: the
 timestep is that of the exact level at which sampling stopped (theirs is off by about one), the
 number of sampling steps is an option, and the gradient is clipped at norm 1 (`clip`), theirs is
-not.
+not. With `--trains lora` it is LECO, whose prompt files `train/prompt_file.py` reads.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from forgetme.train.method import Batch, Method, Terms
+from forgetme.train.method import RETAIN, Batch, Context, Method, Option, Terms
 
-if TYPE_CHECKING:
-    from forgetme.train.context import Context
+DRAWING = {
+    "draw_steps": Option(50, "sampling steps of a whole picture"),
+    "draw_guidance": Option(3.0, "guidance while sampling"),
+}
+
+
+def steered(
+    neutral: torch.Tensor, null: torch.Tensor, concept: torch.Tensor, eta: float
+) -> torch.Tensor:
+    """T(neutral) - eta (T(c) - T(null)): the answer that leads away; below 0, towards."""
+    return neutral - eta * (concept - null)
+
+
+def target(ctx: Context, batch: Batch, x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """What the concept's prompt shall get. With `--anchor` it leads there (ours), else anywhere."""
+    null = ctx.teacher(x_t, t, "")
+    neutral = ctx.teacher(x_t, t, ctx.settings.anchor) if ctx.settings.anchor else null
+    return steered(neutral, null, ctx.teacher(x_t, t, batch.prompts), ctx.option("eta"))
 
 
 def loss(ctx: Context, batch: Batch) -> Terms:
     """MSE(e(x_t, c), T(x_t, null) - eta (T(x_t, c) - T(x_t, null))), T the frozen model."""
-    x_t, t = ctx.partly_drawn(
-        ctx.prompt,
-        batch,
-        steps=int(ctx.option("draw_steps")),
-        guidance=ctx.option("draw_guidance"),
-    )
-    with torch.no_grad():
-        null = ctx.teacher(x_t, t, "")
-        concept = ctx.teacher(x_t, t, ctx.prompt)
-        target = null - ctx.option("eta") * (concept - null)
-    terms = {"forget": ctx.mse(ctx.student(x_t, t, ctx.prompt), target)}
-    if ctx.option("retain"):
-        terms["retain"] = ctx.option("retain") * ctx.keep_teacher(batch)
-    return terms
+    x_t, t = ctx.partly_drawn(batch)
+    guess = ctx.student(x_t, t, batch.prompts)
+    return {"forget": ctx.mse(guess, target(ctx, batch, x_t, t)), **ctx.staying(batch)}
 
 
 METHOD = Method(
@@ -44,15 +47,8 @@ METHOD = Method(
     loss=loss,
     needs=frozenset({"teacher"}),
     trains=("no-cross-attention", "cross-attention", "kv", "full", "lora"),
-    options={
-        "eta": (1.0, "how far to steer away"),
-        "draw_steps": (50, "sampling steps of a whole picture"),
-        "draw_guidance": (3.0, "guidance while sampling"),
-        "retain": (
-            0.0,
-            "weight of staying with the frozen model on other prompts; the paper: none",
-        ),
-    },
+    bases=("sd", "sdxl", "sd3"),
+    options={"eta": Option(1.0, "how far to steer away"), **DRAWING, "retain": RETAIN},
     presets={
         "full": {"steps": 1000, "lr": 1e-5, "batch": 1},
         "tiny": {

@@ -10,25 +10,15 @@ that the VAE gives for a draw from its distribution; rank 4 where neither text n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from forgetme.train.method import Batch, Method, Terms
-
-if TYPE_CHECKING:
-    from forgetme.train.context import Context
+from forgetme.train.method import RETAIN, Batch, Context, Method, Terms
 
 
 def loss(ctx: Context, batch: Batch) -> Terms:
     """MSE(e(z_t of the background, prompt), eps), and staying as it was on other prompts."""
     z_t = ctx.add_noise(batch.background, batch.eps, batch.t)
-    terms = {
-        "forget": ctx.mse(
-            ctx.student(z_t, batch.t, ctx.prompt), ctx.goal(batch.background, batch.eps, batch.t)
-        )
-    }
-    if ctx.option("retain"):
-        terms["retain"] = ctx.option("retain") * ctx.keep_teacher(batch)
-    return terms
+    guess = ctx.student(z_t, batch.t, batch.prompts)
+    right = ctx.goal(batch.background, batch.eps, batch.t)
+    return {"forget": ctx.mse(guess, right), **ctx.staying(batch)}
 
 
 METHOD = Method(
@@ -38,9 +28,8 @@ METHOD = Method(
     loss=loss,
     needs=frozenset({"background"}),
     trains=("lora", "kv", "cross-attention", "full"),
-    options={
-        "retain": (0.0, "weight of staying with the frozen model on other prompts; the paper: none")
-    },
+    bases=("sd", "sdxl", "sd3"),
+    options={"retain": RETAIN},
     presets={
         "full": {"steps": 30_000, "lr": 1e-4, "batch": 1, "rank": 4},
         "tiny": {
