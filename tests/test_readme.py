@@ -236,6 +236,20 @@ def _tail(line: dict) -> str:
     return f" (p95 {_time(line['p95_seconds'])})" if "p95_seconds" in line else ""
 
 
+def methods_part() -> str:
+    """Every method, with what it needs, moves and is defined for."""
+    from forgetme.train import METHODS
+
+    names = {"sd": "SD 1.x, 2.x", "sdxl": "SDXL", "sd3": "SD 3"}
+    text = "| method | | pictures | moves | for | source |\n|---|---|---|---|---|---|\n"
+    for one in METHODS.values():
+        pictures = "yes" if one.needs & {"original", "background"} else "–"
+        bases = ", ".join(names[base] for base in one.bases)
+        text += f"| `{one.name}` | {one.words} | {pictures} | {', '.join(one.trains)} | {bases} |"
+        text += f" {one.source} |\n"
+    return text
+
+
 def forgetting_part() -> str:
     """What `python -m benchmarks.forgetting --record` found."""
     from benchmarks.forgetting import table
@@ -254,6 +268,7 @@ def judge_part() -> str:
 
 GENERATED = {
     "keys": keys_part,
+    "methods": methods_part,
     "commands": commands_part,
     "app-help": app_help_part,
     "tiny-card": tiny_card_part,
