@@ -28,8 +28,9 @@ from forgetme.stages.answers import AnswerCache
 from forgetme.stages.embeddings import EmbeddingFolder
 from forgetme.store import Store
 from forgetme.train import checkpoint, latents, runs
+from forgetme.train.adapters import Wardrobe
 from forgetme.train.folder import RunFolder
-from forgetme.train.patch import Wardrobe, read_patch, write_delta
+from forgetme.train.patch import read_patch, write_delta
 from forgetme.train.settings import RunSettings
 
 
@@ -338,7 +339,8 @@ def a_run(store: Store) -> dict[str, Beside]:
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     checkpoint.save(run.folder, 2, chosen, optimizer, scaler)
     record = {**settings.record(), "method": "esd", "trains": "xattn", "base": "tiny/diffusion"}
-    write_delta(run.folder / "patch", before, chosen, {**record, "steps_done": 2})
+    delta = {name: value.detach() - before[name] for name, value in chosen.items()}
+    write_delta(run.folder / "patch", delta, {**record, "steps_done": 2})
     base = torch.nn.ModuleDict({"unet": torch.nn.Linear(4, 4, bias=False)})
     cached = run.folder / latents.FOLDER / "retain-0-1.safetensors"
     latents._kept(cached, torch.ones(1, 4, 2, 2))
