@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from small_models import WORDS
 
-from forgetme.stages.diffusion import build_tokenizer
+from forgetme.stages.tokenizer import build_tokenizer
 
 
 def _words(kind: type, tokenizer: Any, width: int) -> Any:

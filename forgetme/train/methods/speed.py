@@ -128,5 +128,5 @@ METHOD = Method(
         "tokens": uce.OPTIONS["tokens"],
     },
     check=check,
-    presets=uce.METHOD.presets,
+    presets={"full": {"steps": 0}, "tiny": {"steps": 0, "options": {"strength": 100.0}}},
 )
