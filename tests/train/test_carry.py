@@ -20,6 +20,7 @@ from forgetme.train import RunSettings, Wardrobe, check, read_patch, train
 from forgetme.train.batches import draw_batch, make_latents
 from forgetme.train.carry import deltas, export_lora, fuse, lora_of, stack
 from forgetme.train.gate import Gate
+from forgetme.train.m_score import m_score
 from forgetme.train.model import base_of
 from forgetme.train.patch import write_delta
 from forgetme.train.prompt_file import read_prompts, write_prompts
@@ -257,3 +258,15 @@ def test_a_damaged_patch_is_refused_before_it_is_exported(fresh, tmp_path: Path)
         with pytest.raises(ForgetmeError, match="cannot be read"):
             act()
     assert not (tmp_path / "out").exists()
+
+
+def test_an_m_score_inverts_before_and_after_and_leaves_the_model(fresh, tmp_path: Path) -> None:
+    patch = train(fresh(), [], settings_of("uce"), tmp_path / "run").patch
+    pipe = fresh()
+    before, plain = weights_of(pipe), picture_of(pipe)
+    found = m_score(pipe, patch, torch.randn(2, 4, 8, 8), seeds=(0,), steps=4, words=2)
+    assert found.before != found.after
+    assert found.loss_before != found.loss_after
+    assert -1 <= found.after <= 1
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(pipe).items())
+    assert np.array_equal(picture_of(pipe), plain)

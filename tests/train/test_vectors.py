@@ -9,6 +9,7 @@ import torch
 from forgetme.train.context import Context
 from forgetme.train.gate import likeness
 from forgetme.train.inversion import pulled, weight_map
+from forgetme.train.m_score import MScore, cosine
 from forgetme.train.methods import ca, esd, fmn, loreun, rece, slider, speed, uce
 from forgetme.train.saliency import guided_loss, top_share
 
@@ -79,6 +80,13 @@ def test_v6_the_weight_map_has_a_mean_of_one() -> None:
     near(found[0, 0, 1, 1], 3.5)
     near(found[0, 0, 0, 0], 0.166667)
     near(found.square().mean(), 3.083333)
+
+
+def test_v7_an_m_score_is_a_cosine() -> None:
+    reference = f64([1.0, 2, 2])
+    near(cosine(f64([2.0, 1, 2]), reference), 0.888889)
+    near(cosine(f64([2.0, -2, 1]), reference), 0.0)
+    near(MScore(0.888889, 0.0, 0.1, 0.2).change, -0.888889)
 
 
 def test_v8_a_gate_takes_the_larger_of_cosine_and_tokens() -> None:
