@@ -1,0 +1,70 @@
+"""`forget` and `patch`: from names to files that other programs read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from forgetme import cli
+
+
+def run(*arguments: object):  # noqa: ANN201
+    return CliRunner().invoke(cli.app, [str(one) for one in arguments])
+
+
+def said(*arguments: object) -> str:
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout.strip()
+
+
+def refused(*arguments: object) -> str:
+    done = run(*arguments)
+    assert done.exit_code != 0
+    return " ".join(done.output.split())
+
+
+def test_names_become_a_patch_that_is_told_exported_stacked_and_fused(
+    small_assets: Path, tmp_path: Path
+) -> None:
+    base, out = ("--base", small_assets / "diffusion"), tmp_path / "both"
+    names = tmp_path / "names.txt"
+    names.write_text("boat  # a note\n\n")
+    made = said("forget", "car", "--file", names, "--keep", "dog", *base, "--out", out)
+    assert made == str(out / "patch")
+    told = json.loads(said("patch", "info", out, "--json"))
+    assert (told["forgets"], told["method"], told["keep"]) == (["car", "boat"], "uce", ["dog"])
+    assert told["bytes"] == Path(told["file"]).stat().st_size
+    file = tmp_path / "lora.safetensors"
+    lost = json.loads(said("patch", "export", out, "--as", "kohya", "--out", file, "--json"))
+    assert file.is_file()
+    assert 0 <= lost["error"] < 1e-3  # an edit of two concepts has rank two
+    stacked = said("patch", "stack", f"{out}=0.5", out, "--out", tmp_path / "stack")
+    said("patch", "fuse", stacked, *base, "--out", tmp_path / "whole")
+    assert (tmp_path / "whole" / "model_index.json").is_file()
+    again = said(
+        "train", "esd", "--concept", "fish", "--wear", f"{out}=0.5", "--out", tmp_path / "fish",
+        "--steps", 1, "--batch", 1, "--probe-pictures", 0, "--option", "draw_steps=2", "--option",
+        "retain=0", "--precision", "no", *base,
+    )  # fmt: skip
+    record = json.loads((Path(again) / "patch.json").read_text())
+    assert record["wears"][0][2] == 0.5
+
+
+def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
+    out, one = ("--out", tmp_path / "run"), ("--concept", "cat")
+    for words, arguments in (
+        ("nothing to forget", ("forget", *out)),
+        ("train esd", ("forget", "cat", "--method", "esd", *out)),
+        ("nothing to forget", ("train", "esd", *out)),
+        ("in place of --concept", ("train", "esd", *one, "--prompt-file", tmp_path / "p", *out)),
+        ("one concept at a time", ("train", "esd", "--concept", "cat, dog", *out)),
+        ("one of layer, fmn", ("train", "fmn", *one, "--option", "form=odd", *out)),
+        ("eta is a number", ("train", "esd", *one, "--option", "eta=much", *out)),
+        ("holds no patch.json", ("patch", "info", tmp_path)),
+        ("RUN=SCALE", ("patch", "stack", f"{tmp_path}=much", *out)),
+    ):
+        assert words in refused(*arguments), words
+        assert not (tmp_path / "run").exists()
