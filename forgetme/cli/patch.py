@@ -120,13 +120,15 @@ def worn_of(runs: list[str]) -> list[tuple[Patch, float]]:
 
     found = []
     for one in runs:
-        place, sign, scale = one.rpartition("=")
+        place, sign, words = one.rpartition("=")
+        named = bool(sign) and not Path(one).exists()  # a folder's name may hold a sign, too
         try:
-            found.append((read_patch(place if sign else one), float(scale) if sign else 1.0))
+            scale = float(words) if named else 1.0
         except ValueError as error:
             raise ForgetmeError(
                 f"expected RUN or RUN=SCALE, such as runs/cat=0.7, got {one!r}"
             ) from error
+        found.append((read_patch(place if named else one), scale))
     return found
 
 
