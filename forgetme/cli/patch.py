@@ -89,6 +89,24 @@ def export(
 
 
 @patch_app.command()
+def prompts(run: RunArgument, out: OutOption) -> None:
+    """Write a run of esd as the prompt file (TOML) of LECO and kohya's trainer."""
+    from forgetme.train import RunSettings, read_patch
+    from forgetme.train.prompt_file import write_prompts
+
+    record = read_patch(run).record
+    if record["method"] != "esd":
+        raise ForgetmeError(
+            f"a prompt file says what esd does; {run} was made by {record['method']}"
+        )
+    if out.exists():
+        raise ForgetmeError(f"{out} is there already; name another file")
+    names = RunSettings.__dataclass_fields__
+    write_prompts(out, RunSettings.of({k: v for k, v in record.items() if k in names}))
+    say(str(out))
+
+
+@patch_app.command()
 def fuse(
     runs: RunsArgument,
     out: OutOption,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from forgetme import cli
+from forgetme.train.prompt_file import read_prompts
 
 
 def run(*arguments: object):  # noqa: ANN201
@@ -51,6 +52,9 @@ def test_names_become_a_patch_that_is_told_exported_stacked_and_fused(
     )  # fmt: skip
     record = json.loads((Path(again) / "patch.json").read_text())
     assert record["wears"][0][2] == 0.5
+    said("patch", "prompts", again, "--out", tmp_path / "fish.toml")
+    assert read_prompts(tmp_path / "fish.toml").targets == ("a photo of a fish",)
+    assert "was made by uce" in refused("patch", "prompts", out, "--out", tmp_path / "no.toml")
 
 
 def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
