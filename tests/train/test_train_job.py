@@ -272,12 +272,13 @@ def test_estimates_grow_with_what_is_trained_and_shrink_with_checkpointing() -> 
 def test_form_has_all_methods_with_their_settings_and_a_line_on_each() -> None:
     told = {one["name"]: one for one in methods()}
     assert set(told) == set(METHODS)
-    assert {name: one["anchor"] for name, one in told.items()} == {
-        "lora": False, "esd": False, "rl": True
-    }  # fmt: skip
-    assert {name: one["pictures"] for name, one in told.items()} == {
-        "lora": True, "esd": False, "rl": True
-    }  # fmt: skip
+    for what, names in (
+        ("anchor", {"rl", "salun", "loreun", "ca", "uce", "rece", "speed"}),
+        ("pictures", {"lora", "rl", "salun", "loreun", "fmn", "slider"}),
+    ):
+        assert {name for name, one in told.items() if one[what]} == names
+    form = told["fmn"]["options"]["form"]
+    assert (form["default"], form["choices"]) == ("layer", ["layer", "fmn"])
     for one in told.values():
         assert set(one["trains"]) <= set(TRAINS)
         for preset in ("tiny", "full"):
