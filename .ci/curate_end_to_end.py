@@ -88,7 +88,7 @@ def browser_page() -> Iterator[Page]:
 
 def curate_one(page: Page, address: str) -> str:
     """Accepts the first prepared sample with a refined background; returns its name."""
-    page.goto(address)
+    page.goto(address, timeout=WORK_SECONDS * 1000)
     expect(by_test(page, "preset")).to_contain_text("tiny", timeout=30_000)
     row = page.locator('[data-test^="row-"][data-state="prepared"]').first
     row.wait_for(timeout=WORK_SECONDS * 1000)
