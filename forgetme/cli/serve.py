@@ -95,11 +95,18 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--host",
+        default=os.environ.get("GRADIO_SERVER_NAME"),
         metavar="H",
-        help="default: 127.0.0.1: this machine only. Another one needs accounts, see "
-        "`python -m forgetme people --help`",
+        help="default: GRADIO_SERVER_NAME of the environment, else 127.0.0.1: this machine only. "
+        "Another one needs accounts, see `python -m forgetme people --help`",
     )
-    parser.add_argument("--port", type=int, default=PORT, metavar="P", help=f"default: {PORT}")
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=os.environ.get("GRADIO_SERVER_PORT", PORT),
+        metavar="P",
+        help=f"default: GRADIO_SERVER_PORT of the environment, else {PORT}",
+    )
     parser.add_argument(
         "--by", metavar="NAME", help="your name beside your decisions (default: your login name)"
     )

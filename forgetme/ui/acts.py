@@ -81,6 +81,7 @@ class Acts:
                 raise
             except Exception as error:
                 words = who.told(asking, refusal(self.review, error))
+                words = words.replace("<", "&lt;")  # Gradio shows it as HTML
                 raise gr.Error(words, title="Not done", print_exception=False) from error
 
         first = inspect.Parameter("request", _PLACED, annotation=gr.Request)

@@ -23,6 +23,7 @@ from forgetme.ui import (
     compare,
     curate,
     data,
+    endpoints,
     fills,
     guard,
     holds,
@@ -141,6 +142,7 @@ def blocks(bound: acts.Acts) -> gr.Blocks:
             apply_default_css=False,
             js_on_load=_mount("tabs"),
         )
+        endpoints.build(bound)
         timers = {}
         with gr.Tabs(elem_id="fm-tabs") as tabs:
             for tab, built in TABS.items():

@@ -143,7 +143,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                                 show_label=False, buttons=[])  # fmt: skip
             work_note = gr.Markdown(WORK_WORDS, elem_classes="fm-note")
             with gr.Row(elem_classes="fm-heading"):
-                count = gr.Markdown("## To review")
+                count = markup.html(elem_id="fm-team-count")
                 everybody = gr.Button("show all", size="sm", visible=False, scale=0)
             with gr.Row(elem_classes="fm-review") as reviewing:
                 gallery = gr.Gallery(
@@ -250,7 +250,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         words = f"{made['images']} images have {copies} copies each; {made['added']} were added."
         gr.Info(words, title="Asked")
 
-    def fill(review: Review, name: str | None) -> tuple:
+    def show_account(review: Review, name: str | None) -> tuple:
         found = review.store.people.get(name) if name else None
         return (found.role, found.active) if found else (None, False)
 
@@ -285,7 +285,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         (change.click, change_one, [account, new_role, active, new_password], new_password),
     ):
         event(acts.by("lead", act), inputs, outputs, **quiet).then(**looking)
-    account.change(acts.by("lead", fill), account, [new_role, active], **quiet)
+    account.change(acts.by("lead", show_account), account, [new_role, active], **quiet)
     for act in (approve, return_sample, ask_for_opinions, add_person, change_person):
         gr.api(acts.by("lead", act), api_name=act.__name__)
     for act in (team_report, people):
@@ -306,11 +306,12 @@ def _work(one: team.Share) -> list[object]:
             one.returned, number(one.same_percent, 0, " %"), ago(one.last)]  # fmt: skip
 
 
-def _count(total: int, only: str) -> str:
+def _count(total: int, only: str) -> Markup:
     whose = f" of {only}" if only else ""
-    if total:
-        return f"## To review\n{total}{whose} accepted, not reviewed yet"
-    return f"## To review\nNothing{whose} is left to review."
+    words = f"{total}{whose} accepted, not reviewed yet"
+    if not total:
+        words = f"Nothing{whose} is left to review."
+    return Markup("<h2>To review</h2><p>{}</p>").format(words)
 
 
 def _sample(row: SampleRow) -> Markup:

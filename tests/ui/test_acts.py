@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from safe_page import Answer, SafePage, serving
+
+from forgetme.ui import endpoints
 
 ROLES = {"vic": "viewer", "ann": "curator", "lea": "lead"}
 
@@ -98,3 +104,38 @@ def test_accepted_sample_is_approved_once_in_the_version_that_was_seen(page, coo
     assert call(page, "approve", row.id, row.version, **lead)[0] == "complete"
     assert page.store.sample(row.id).reviewed == "approved"
     assert page.store.events(row.id)[-1].by == "lea"
+
+
+def test_another_program_curates_as_readme_says(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = next(
+        one for one in re.findall(r"```python\n(.*?)```", readme, re.S) if "Client(" in one
+    )
+    with serving(tmp_path / "store") as page:
+        code = block.replace("http://127.0.0.1:7860", f"http://127.0.0.1:{page.port}")
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "cat_2 is accepted by ann" in done.stdout
+        (row,) = [one for one in page.store.samples() if one.name == "cat_2"]
+        assert (row.state, row.decided_by) == ("accepted", "ann")
+        listed = json.loads(page.ask("/gradio_api/info").body)["named_endpoints"]
+        wanted = {act.__name__ for act in (*endpoints.READS, *endpoints.ACTS)}
+        assert {f"/{name}" for name in wanted} <= set(listed)
+        assert listed["/accept"]["description"] == "Accepts a sample as it is."
+        arguments = [one["parameter_name"] for one in listed["/accept"]["parameters"]]
+        assert arguments == ["sample_id", "seen"], "who asks is no argument"
+
+
+def test_nobody_gets_past_a_sample_that_somebody_else_holds(page, cookie):
+    (row,) = page.store.samples(state="prepared")
+    page.store.holds.take([row.id], "ben")
+    for act, more in (("accept", [None]), ("reject", ["", None]), ("comment", ["mine", None]),
+                      ("propose", []), ("undo", [])):  # fmt: skip
+        ended, said = call(page, act, row.id, *more, cookie=cookie("ann"))
+        assert (ended, "ben" in said["error"]) == ("error", True), (act, said)
+    page.store.holds.leave_all("ben")
+    assert page.store.sample(row.id).version == row.version
+    ended, said = call(page, "skip", row.id, None, cookie=cookie("vic"))
+    assert (ended, "needs the role curator" in said["error"]) == ("error", True)

@@ -235,7 +235,7 @@ def test_viewer_sees_all_and_changes_nothing(team):
     assert shown(page) == sample
     assert team.store.events(sample) == before
     page.get_by_role("tab", name="Team").click()
-    page.get_by_text("Your role is viewer").wait_for()
+    page.locator("#fm-team-closed").get_by_text("Your role is viewer").wait_for()
 
 
 @pytest.mark.parametrize("mine", [True, False], ids=["mine", "theirs"])

@@ -117,9 +117,9 @@ def page(browser) -> Iterator:  # noqa: F811
 def says(page, name: str, times: int = 1) -> None:
     """Waits until a part of the page shows the text as text, so many times."""
     page.wait_for_function(
-        "([name, text, times]) => [...document.querySelectorAll(`[data-test='${name}']`)]"
+        "([part, text, times]) => [...document.querySelectorAll(part)]"
         ".map(one => one.textContent).join().split(text).length > times",
-        arg=[name, EVIL, times],
+        arg=[name if name.startswith("#") else f"[data-test='{name}']", EVIL, times],
     )
 
 
@@ -159,8 +159,12 @@ def test_cve_2026_116554_116555_the_dataset_tab_shows_text(page, server) -> None
 def test_cve_2026_65986_the_team_tab_shows_text(page, server) -> None:
     """CVE-2026-65986: what one person wrote ran for the others."""
     page.goto(f"{server.url}/?tab=team")
-    says(page, "team-work")
-    says(page, "comments", 2)
+    says(page, "#fm-team-work")
+    says(page, "#fm-team-comments", 2)
+    says(page, "#fm-team-gallery")
+    says(page, "#fm-team-sample")
+    page.locator("#fm-team-work .virtual-row").first.click()
+    says(page, "#fm-team-count")
 
 
 def test_cve_2024_26152_a_run_and_its_errors_are_text(page, server) -> None:
