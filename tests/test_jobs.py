@@ -429,11 +429,11 @@ def test_rows_come_back_as_they_were_written_on_both_databases(place):  # noqa: 
 def test_wishes_are_kept_in_order_on_both_databases(place):  # noqa: F811
     with Store(**place) as store:
         rows = [small_store.add(store, seed) for seed in range(3)]
-        store.jobs.want([rows[2].id, rows[1].id, rows[2].id])
-        store.jobs.want([rows[1].id])
-        assert store.jobs.to_prepare(ready=1, limit=9) == [rows[1].id, rows[2].id, rows[0].id]
+        store.queue.want([rows[2].id, rows[1].id, rows[2].id])
+        store.queue.want([rows[1].id])
+        assert store.queue.to_prepare(ready=1, limit=9) == [rows[1].id, rows[2].id, rows[0].id]
         small_store.prepare(store, rows[1])
-        assert store.jobs.to_embed() == [rows[1].image_sha]
+        assert store.queue.to_embed() == [rows[1].image_sha]
 
 
 def test_old_ended_jobs_of_a_kind_are_forgotten_with_their_logs(store):
@@ -540,42 +540,25 @@ def test_two_pages_share_one_preparing_process(store, keeper, monkeypatch):
 def test_wanted_samples_are_prepared_before_the_order_of_import(store):
     rows = [small_store.add(store, seed) for seed in range(6)]
     ids = [row.id for row in rows]
-    assert store.jobs.to_prepare(ready=2, limit=9) == ids[:2]
-    store.jobs.want([ids[4], ids[3]])
-    assert store.jobs.to_prepare(ready=2, limit=9) == [ids[4], ids[3], ids[0], ids[1]]
-    store.jobs.want([ids[5], ids[4]])  # the curator went on
-    assert store.jobs.to_prepare(ready=2, limit=2) == [ids[5], ids[4]]
+    assert store.queue.to_prepare(ready=2, limit=9) == ids[:2]
+    store.queue.want([ids[4], ids[3]])
+    assert store.queue.to_prepare(ready=2, limit=9) == [ids[4], ids[3], ids[0], ids[1]]
+    store.queue.want([ids[5], ids[4]])  # the curator went on
+    assert store.queue.to_prepare(ready=2, limit=2) == [ids[5], ids[4]]
 
 
 def test_what_somebody_has_open_or_is_ready_is_not_prepared_again(store):
     rows = [small_store.add(store, seed) for seed in range(4)]
-    store.jobs.want([row.id for row in rows[:2]])
+    store.queue.want([row.id for row in rows[:2]])
     assert small_store.hold(store, rows[0].id, "ann")
     small_store.prepare(store, rows[1])
-    assert store.jobs.to_prepare(ready=2, limit=9) == [rows[2].id]  # one of two is ready
-    assert store.jobs.to_embed() == [rows[1].image_sha]
+    assert store.queue.to_prepare(ready=2, limit=9) == [rows[2].id]  # one of two is ready
+    assert store.queue.to_embed() == [rows[1].image_sha]
 
 
 def test_fill_that_was_interrupted_is_taken_up_when_somebody_comes_near(store):
     row = small_store.add(store, 1)
     row = small_store.step(store, row, "proposed", small_store.proposed(), by="policy")
-    assert store.jobs.to_prepare(ready=5, limit=9) == []
-    store.jobs.want([row.id])
-    assert store.jobs.to_prepare(ready=5, limit=9) == [row.id]
-
-
-def test_masks_that_a_dataset_brought_are_filled_those_that_a_hand_edits_are_not(store):
-    """One photo of `small_store` is new; of two imported masks one is edited since."""
-    rows = [small_store.add(store, seed) for seed in range(3)]
-    for row in rows[:2]:
-        brought = {"mask_sha": store.put_image(small_store.square()), "how": "imported"}
-        small_store.step(store, row, "mask_edited", brought, by="import")
-    edited = {"mask_sha": store.put_image(small_store.square(7)), "how": "brush"}
-    small_store.step(store, store.sample(rows[1].id), "mask_edited", edited)
-    assert [store.jobs.is_brought(row.id) for row in rows] == [True, False, False]
-    assert store.jobs.to_prepare(ready=1, limit=9) == []  # the edited one is ready enough
-    assert store.jobs.to_prepare(ready=3, limit=9) == [rows[0].id, rows[2].id]
-    row = store.sample(rows[0].id)
-    small_store.step(store, row, "filled", small_store.filled(store, row), by="machine")
-    assert not store.jobs.is_brought(row.id)
-    assert store.jobs.to_prepare(ready=3, limit=9) == [rows[2].id]
+    assert store.queue.to_prepare(ready=5, limit=9) == []
+    store.queue.want([row.id])
+    assert store.queue.to_prepare(ready=5, limit=9) == [row.id]

@@ -153,7 +153,7 @@ def is_unfilled(store: Store, row: SampleRow) -> bool:
     """
     if row.state != "prepared" or row.tries:
         return False
-    return row.chosen is not None or store.jobs.is_brought(row.id)
+    return row.chosen is not None or store.queue.is_brought(row.id)
 
 
 def is_unanswered(row: SampleRow, settings: Settings = DEFAULTS) -> bool:

@@ -60,7 +60,7 @@ def prepare_ahead(
 ) -> dict[str, Any]:
     """Prepares the next samples until it is stopped or the page that asked has gone.
 
-    What curators look at comes first, see `Store.jobs.want`; then `ready` samples of each concept.
+    What curators look at comes first, see `Store.queue.want`; then `ready` samples of each concept.
 
     Args:
         store: the store.
@@ -76,14 +76,14 @@ def prepare_ahead(
     models = load_models(preset, verifier=verifier, embeddings=store.embeddings)
     done, failed, embedded = 0, set(), set()
     while not job.should_stop and _page_lives(page):
-        found = store.jobs.to_prepare(ready=ready, limit=len(failed) + 1)
+        found = store.queue.to_prepare(ready=ready, limit=len(failed) + 1)
         if sample_id := _first_not_in(failed, found):
             job.step(done, None, store.sample(sample_id).name, subject=sample_id)
             if _prepare(store, sample_id, models):
                 done += 1
             else:
                 failed.add(sample_id)
-        elif sha := _first_not_in(embedded, store.jobs.to_embed()):
+        elif sha := _first_not_in(embedded, store.queue.to_embed()):
             models.segmenter.embed(store.get_image(sha))
             embedded.add(sha)
         else:

@@ -167,7 +167,7 @@ class Worker:
                 return
             self._wishes_written = {**fresh, ids: now}
             store = self._review.store
-        store.jobs.want(ids)
+        store.queue.want(ids)
 
     def use(self, review: Review) -> None:
         """Takes another review (models, settings) from the next job on."""

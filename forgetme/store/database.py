@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 )
 
 from forgetme.errors import DiskFullError, ForgetmeError
+from forgetme.store.moment import look_again, present
 
 _log = logging.getLogger(__name__)
 
@@ -82,8 +83,14 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database."""
-        with self._plain_errors(), self.engine.connect() as connection, connection.begin():
+        """A transaction that sees one moment of the database: its own, or that of `one_moment`."""
+        with ExitStack() as stack:
+            stack.enter_context(self._plain_errors())
+            moment = present()
+            connection = stack.enter_context(moment.lent(self.engine)) if moment else None
+            if connection is None:
+                connection = stack.enter_context(self.engine.connect())
+                stack.enter_context(connection.begin())
             yield connection
 
     @contextmanager
@@ -94,6 +101,7 @@ class Database:
             durable: False waits for no disk: `kill -9` loses nothing, a power cut what was written
                 so since the last durable write. For what expires anyway: leases.
         """
+        look_again()
         level = "FULL" if durable else "NORMAL"
         engine = self.engine.execution_options(forgetme_write=level)
         with self._plain_errors(), self._turn, engine.connect() as connection:

@@ -13,17 +13,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, insert, select
 
 from forgetme.errors import ForgetmeError
 from forgetme.store.database import Database
 from forgetme.store.job_state import JobRow
 from forgetme.store.payloads import plain_json
-from forgetme.store.schema import event, job, lease, sample, wanted
+from forgetme.store.schema import job
 from forgetme.store.sums import Line, change, is_whole, sealed
 
-WANTED_SECONDS = 600.0  # a wish older than this is nobody's any more
 DAMAGED = (
     "What was written down of this job is damaged; ask for the work anew. "
     "`python -m forgetme store rebuild` removes this line."
@@ -206,109 +204,6 @@ class Jobs:
             connection.execute(delete(job).where(job.c.id.in_(gone)))
         for job_id in gone:
             self.log_path(job_id).unlink(missing_ok=True)
-
-    # What curators will look at soon
-
-    def want(self, sample_ids: Sequence[str]) -> None:
-        """Says which samples somebody will look at next, the nearest first."""
-        insert_ = (sqlite if self._database.is_sqlite else postgresql).insert
-        now = time.time()
-        with self._database.write() as connection:
-            connection.execute(delete(wanted).where(wanted.c.at < now - WANTED_SECONDS))
-            for place, sample_id in enumerate(dict.fromkeys(sample_ids)):
-                new = {"at": now, "place": place}
-                connection.execute(
-                    insert_(wanted)
-                    .values(sample_id=sample_id, **new)
-                    .on_conflict_do_update(index_elements=[wanted.c.sample_id], set_=new)
-                )
-
-    def to_prepare(self, *, ready: int, limit: int) -> list[str]:
-        """Returns samples that a machine may prepare next, the most urgent first.
-
-        First those that somebody will look at, then of each concept the first ones in the order
-        of import, until `ready` of it wait for a decision. What somebody has open is left out:
-        the page itself prepares that.
-
-        Args:
-            ready: undecided samples of a concept to keep prepared.
-            limit: return at most this many.
-        """
-        columns = sample.c
-        fresh = select(columns.id).where(_fresh(), _nobody_has_it())
-        unfilled = and_(
-            columns.state == "prepared", columns.chosen.is_not(None), columns.picked_try.is_(None)
-        )
-        near = _near(or_(_fresh(), unfilled)).limit(limit)
-        with self._database.read() as connection:
-            found = list(connection.scalars(near))
-            for concept in connection.scalars(
-                select(columns.concept).where(_fresh()).distinct()
-            ).all():
-                if len(found) >= limit:
-                    break
-                lacking = ready - _count_ready(connection, concept, ready)
-                if lacking > 0:
-                    query = fresh.where(columns.concept == concept).order_by(columns.seq)
-                    found += connection.scalars(query.limit(min(lacking, limit)))
-        return list(dict.fromkeys(found))[:limit]
-
-    def is_brought(self, sample_id: str) -> bool:
-        """Tells whether a sample's mask is as a dataset brought it, and waits for its fill."""
-        query = select(sample.c.id).where(sample.c.id == sample_id, _is_brought())
-        with self._database.read() as connection:
-            return connection.scalar(query) is not None
-
-    def to_embed(self) -> list[str]:
-        """Returns the images of prepared samples that somebody will look at, the nearest first."""
-        columns = sample.c
-        near = _near(columns.state.in_(("prepared", "waiting")), columns.image_sha)
-        with self._database.read() as connection:
-            return [sha for sha in connection.scalars(near) if sha is not None]
-
-
-def _fresh() -> ColumnElement[bool]:
-    """Whether nothing was done to a sample since it came, so that a machine may begin."""
-    return or_(sample.c.state == "new", _is_brought())
-
-
-def _is_brought() -> ColumnElement[bool]:
-    """Whether a mask is as a dataset brought it, without its fill; no hand has edited it since."""
-    columns = sample.c
-    brought = (
-        select(event.c.id)
-        .where(
-            event.c.sample_id == columns.id,
-            event.c.kind == "mask_edited",
-            event.c.payload["how"].as_string() == "imported",
-            event.c.payload["mask_sha"].as_string() == columns.mask_sha,
-        )
-        .correlate(sample)
-    )
-    unfilled = and_(columns.state == "prepared", columns.picked_try.is_(None))
-    return and_(unfilled, columns.chosen.is_(None), brought.exists())
-
-
-def _nobody_has_it() -> ColumnElement[bool]:
-    held = select(lease.c.sample_id).where(lease.c.until > time.time())
-    return sample.c.id.not_in(held)
-
-
-def _near(condition: ColumnElement[bool], what: Column = sample.c.id) -> Select[Any]:
-    """Selects among the samples that somebody will look at and nobody has open."""
-    return (
-        select(what)
-        .join(wanted, wanted.c.sample_id == sample.c.id)
-        .where(wanted.c.at >= time.time() - WANTED_SECONDS, condition, _nobody_has_it())
-        .order_by(wanted.c.place, wanted.c.at.desc())
-    )
-
-
-def _count_ready(connection: Connection, concept: str, enough: int) -> int:
-    columns = sample.c
-    ready = and_(columns.state.in_(("prepared", "waiting")), ~_is_brought())
-    query = select(columns.id).where(columns.concept == concept, ready).limit(enough)
-    return len(connection.execute(query).all())
 
 
 def _rows(connection: Connection, *conditions: Any) -> list[JobRow]:

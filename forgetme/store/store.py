@@ -23,13 +23,12 @@ from forgetme.store.migrate import migrate
 from forgetme.store.names import clean_concept, plain_text
 from forgetme.store.payloads import check_images, complete, plain_json
 from forgetme.store.people import People
+from forgetme.store.queries import Queries
 from forgetme.store.queue import Queue
 from forgetme.store.record import ConceptStats, Event, SampleRow
-from forgetme.store.roster import Roster
 from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, rows_in
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
-from forgetme.store.survey import Survey
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +69,8 @@ class Store:
         self.people = People(self._database)
         self.queue = Queue(self._database)
         self.looks = Looks(self._database)
-        self.survey = Survey(self._database)
+        self.queries = Queries(self._database)
         self.holds = Holds(self._database)
-        self.roster = Roster(self._database)
         self.folder = Path(blobs).absolute().parent  # of what lies beside the images
         self.jobs = Jobs(self._database, self.folder / "jobs", Path(blobs).absolute())
         self._database.check_encoding()

@@ -22,6 +22,7 @@ from forgetme.errors import BrokenImageError, ForgetmeError, StaleVersionError
 from forgetme.record.images import read_image_with_notes
 from forgetme.record.sample import FillSettings
 from forgetme.store import SampleRow
+from forgetme.store.moment import look_again
 from forgetme.ui import queue, views, who
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Curator, Viewer, Work
@@ -353,6 +354,7 @@ def machine_only(review: Review, sample_id: str, seen: int) -> bool:
 def shown(review: Review, worker: Worker, sample_id: str) -> Json:
     """Returns a sample as the page shows it, with what the worker does to it."""
     work = _work_on(worker, sample_id)  # first: what ended before is in the row, then
+    look_again()
     return views.detail(review, review.store.sample(sample_id)) | work
 
 
@@ -364,7 +366,7 @@ def _work_on(worker: Worker, sample_id: str) -> Json:
 def last_ten(review: Review) -> list[Json]:
     """Returns the person's last decisions that are in force, the newest first."""
     last = review.store.recent_decisions(review.by, n=10)
-    names = review.store.survey.names([one.sample_id for one in last])
+    names = review.store.queries.names([one.sample_id for one in last])
     return [
         {"event": one.id, "id": one.sample_id, "state": one.kind, "name": names[one.sample_id]}
         for one in last

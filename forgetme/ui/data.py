@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from forgetme.dataset.splits import SHARES, SPLITS, split_of
 from forgetme.record.sample import STATES
 from forgetme.store import SampleRow
-from forgetme.store.survey import ScoreLine
+from forgetme.store.queries import ScoreLine
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.views import summary
 from forgetme.ui.who import Viewer
@@ -37,7 +37,7 @@ def router() -> APIRouter:
 
     @routes.get("/scores")
     def scores(review: Viewer, after: Annotated[int, Query(ge=0, le=MAX_NUMBER)] = 0) -> Response:
-        found = review.store.survey.scores(after)
+        found = review.store.queries.scores(after)
         if found.upto == after and not found.whole:
             return JSONResponse({"upto": after, "whole": False, "rows": []})
         concepts = review.store.concepts()
@@ -56,7 +56,7 @@ def router() -> APIRouter:
 
     @routes.get("/cards")
     def cards(review: Viewer, ids: Annotated[str, Query(pattern=IDS)]) -> list[Json]:
-        return [_card(row) for row in review.store.survey.rows(ids.split(","))]
+        return [_card(row) for row in review.store.queries.rows(ids.split(","))]
 
     return routes
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from forgetme.store.moment import one_moment
 
 UPLOADS = ("/forgetme/api/images", "/forgetme/api/side/uploads")
 MAX_UPLOAD_BYTES = 64 * 2**20
@@ -24,6 +27,8 @@ MAX_BODY_BYTES = 2**20  # of any other request
 MARK = "x-forgetme"  # a header that only scripts of the same origin can send
 MAX_NUMBER = 2**53  # of what a request may count: exact in JavaScript, small for a database
 READING = ("GET", "HEAD", "OPTIONS")
+# Acts on a sample, and what is shown of one: short, and asked for with every click.
+ONE_MOMENT = ("/forgetme/api/samples/", "/forgetme/api/undo", "/forgetme/api/several")
 
 # All that the page asks for: our own routes, and those of Gradio that show it and run its acts.
 # What else Gradio answers (files and addresses to fetch, proxies, recordings, code generation) is
@@ -177,7 +182,8 @@ class Guard:
                 ]
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        with one_moment() if scope["path"].startswith(ONE_MOMENT) else nullcontext():
+            await self.app(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str, str] | None:
         host = headers.get("host", "")

@@ -204,7 +204,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         store = review.store
         found = team.agreement(store)
         shares = team.shares(store, found)
-        rows, total = store.roster.to_review(by=only or None, limit=REVIEW_PAGE)
+        rows, total = store.queries.to_review(by=only or None, limit=REVIEW_PAGE)
         kept = [one for one in rows if chosen and one.id == chosen.get("id")]
         row = (kept or rows or [None])[0]
         thumbnails = f"{pictures.base(request)}thumbnail/256/"
@@ -368,7 +368,7 @@ def _account(one) -> list[str]:  # noqa: ANN001 (an account of the store)
 
 
 def _comments(store: Store) -> Markup:
-    found = store.roster.comments(COMMENTS)
+    found = store.queries.comments(COMMENTS)
     shown = markup.items(_comment(*one) for one in found)
     return shown or markup.note("No comments yet. C writes one on the shown image.")
 

@@ -14,8 +14,8 @@ from fastapi.responses import StreamingResponse
 
 from forgetme.store import Event
 from forgetme.store.names import without_places
+from forgetme.store.queries import TrailFilter
 from forgetme.store.record import Kind
-from forgetme.store.survey import TrailFilter
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.who import Lead
 
@@ -50,20 +50,20 @@ def router() -> APIRouter:
         before: Annotated[int | None, Query(ge=1, le=MAX_NUMBER)] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = PAGE,
     ) -> Json:
-        survey = review.store.survey
-        found = survey.trail(which, before=before, limit=limit + 1)
+        queries = review.store.queries
+        found = queries.trail(which, before=before, limit=limit + 1)
         shown = found[:limit]
-        names = survey.names([one.sample_id for one in shown])
+        names = queries.names([one.sample_id for one in shown])
         return {
             "events": [_line(one, names.get(one.sample_id, one.sample_id)) for one in shown],
             "more": len(found) > limit,
             "kinds": KINDS,
-            "people": survey.actors(),
+            "people": queries.actors(),
         }
 
     @routes.get("/file")
     def file(review: Lead, which: Which, format: Literal["csv", "jsonl"]) -> StreamingResponse:  # noqa: A002
-        events = review.store.survey.whole_trail(which)
+        events = review.store.queries.whole_trail(which)
         now = datetime.now(timezone.utc)
         name = f"forgetme-trail-{now:%Y%m%d-%H%M%S}.{format}"
         write = {"csv": _csv, "jsonl": _jsonl}[format]

@@ -132,12 +132,12 @@ def test_overlap_copies_a_share_once_and_for_good(store):
     rows = [add(store, seed) for seed in range(60)]
     first = team.overlap(store, share=0.3, copies=2, by="lea")
     assert 6 <= first.images == first.added <= 32, "about 18 of 60"
-    chosen = {group[0].id for group in store.roster.copies()}
+    chosen = {group[0].id for group in store.queries.copies()}
     assert team.overlap(store, share=0.3, copies=2, by="lea").added == 0
     assert team.overlap(store, share=0.3, copies=3, by="lea").added == first.images
     team.overlap(store, share=0.6, copies=2, by="lea")
-    assert chosen < {group[0].id for group in store.roster.copies()}, "a larger share keeps them"
-    assert {len(group) for group in store.roster.copies()} == {2, 3}
+    assert chosen < {group[0].id for group in store.queries.copies()}, "a larger share keeps them"
+    assert {len(group) for group in store.queries.copies()} == {2, 3}
     assert {row.id for row in rows} > chosen
 
 
@@ -147,7 +147,7 @@ def test_overlap_starts_with_the_machine_s_answer_and_not_with_a_person_s(store)
     row = step(store, row, "filled", filled(store, row), by="policy")
     step(store, row, "accepted", {"how": "human"}, by="ann")
     team.overlap(store, share=1, copies=2, by="lea")
-    ((_, twin),) = store.roster.copies()
+    ((_, twin),) = store.queries.copies()
     twin = store.sample(twin.id)
     assert (twin.state, twin.chosen, twin.decided_by, twin.tries) == ("prepared", 1, None, [])
     assert twin.proposals == [proposal(4 + index) for index in range(3)]
@@ -165,14 +165,14 @@ def test_overlap_out_of_range_is_refused(store, share, many):
 
 def test_review_approves_or_returns_with_a_word_why(store):
     good, bad = accept(store, add(store, 1)), accept(store, add(store, 2))
-    assert [row.id for row in store.roster.to_review()[0]] == [good.id, bad.id]
+    assert [row.id for row in store.queries.to_review()[0]] == [good.id, bad.id]
     done = team.approve(review(store, "lea"), good.id, seen=good.version)
     assert (done.reviewed, done.reviewed_by, done.state) == ("approved", "lea", "accepted")
     with pytest.raises(ForgetmeError, match="few words"):
         team.give_back(review(store, "lea"), bad.id, "  ", seen=bad.version)
     back = team.give_back(review(store, "lea"), bad.id, "the tail", seen=bad.version)
     assert (back.state, back.decided_by, back.comment) == ("prepared", None, "the tail")
-    assert store.roster.to_review() == ([], 0)
+    assert store.queries.to_review() == ([], 0)
 
 
 def test_review_of_what_changed_meanwhile_is_refused(store):
@@ -208,7 +208,7 @@ def test_comments_come_newest_first_with_the_sample_s_name(store):
     row = accept(store, add(store, 1, name="beach"))
     row = step(store, row, "commented", {"text": "nice"}, by="ben")
     team.give_back(review(store, "lea"), row.id, "the tail", seen=row.version)
-    found = [(event.by, event.payload["text"], name) for event, name, _ in store.roster.comments()]
+    found = [(event.by, event.payload["text"], name) for event, name, _ in store.queries.comments()]
     assert found == [("lea", "the tail", "beach"), ("ben", "nice", "beach")]
 
 

@@ -81,7 +81,7 @@ def test_ahead_prepares_fills_and_scores_until_enough_are_ready(store, rows, her
 
 
 def test_ahead_follows_the_curator(store, rows, here):
-    store.jobs.want([rows[3].id, rows[2].id])
+    store.queue.want([rows[3].id, rows[2].id])
     job = Told(lambda: ready(store) == 3)
     prepare_ahead.prepare_ahead(store, job, ready=4)
     assert job.subjects == [rows[3].id, rows[2].id, rows[0].id]
@@ -91,7 +91,7 @@ def test_ahead_embeds_prepared_samples_that_are_near(store, rows, here):
     job = Told(lambda: ready(store) == 1)
     prepare_ahead.prepare_ahead(store, job, ready=1)
     assert here == []  # its embedding came with its proposals
-    store.jobs.want([rows[0].id])
+    store.queue.want([rows[0].id])
     job = Told(lambda: "all is ready" in job.words)
     prepare_ahead.prepare_ahead(store, job, ready=1)
     assert here == [store.get_image(rows[0].image_sha).tobytes()]
@@ -108,7 +108,7 @@ def test_ahead_passes_over_an_image_that_fails_and_says_so(store, rows, here, tr
 
     truth.models._stages["inpainter"]._value = fill
     job = Told(lambda: "all is ready" in job.words)
-    store.jobs.want([row.id for row in rows])
+    store.queue.want([row.id for row in rows])
     report = prepare_ahead.prepare_ahead(store, job, ready=4)
     assert report == {"prepared": 3, "failed": 1}
     assert "no room for this one" in caplog.text
@@ -141,7 +141,7 @@ def test_worker_hands_on_what_curators_see_and_not_the_same_twice(store, rows, t
     review = Review(store, truth.models, by="ann")
     worker = Worker(review, ahead=0, preparing=Elsewhere(""))
     wishes = []
-    store.jobs.want = wishes.append
+    store.queue.want = wishes.append
     worker.look_at([rows[2].id, rows[1].id])
     worker.look_at([rows[2].id, rows[1].id])
     worker.look_at([])

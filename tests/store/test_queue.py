@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_store import accept, add, filled, hold, picture, prepare, proposal, proposed, step
+from small_store import (
+    accept,
+    add,
+    filled,
+    hold,
+    picture,
+    prepare,
+    proposal,
+    proposed,
+    square,
+    step,
+)
 from sqlalchemy import text
 
 from forgetme.store import Filter, SampleRow, Store
@@ -353,3 +364,20 @@ def test_novelty_of_a_copy_is_that_of_its_image(store):
     twin = store.import_image(picture(1), name="b", concept="cat", by="lea", twin_of=first.id)
     assert store.looks.novelty(first, np.ones(3), "clip") == 1.0
     assert store.looks.novelty(twin, np.ones(3), "clip") == 1.0
+
+
+def test_masks_that_a_dataset_brought_are_filled_those_that_a_hand_edits_are_not(store):
+    """One photo is new; of two imported masks one is edited since."""
+    rows = [add(store, seed) for seed in range(3)]
+    for row in rows[:2]:
+        brought = {"mask_sha": store.put_image(square()), "how": "imported"}
+        step(store, row, "mask_edited", brought, by="import")
+    edited = {"mask_sha": store.put_image(square(7)), "how": "brush"}
+    step(store, store.sample(rows[1].id), "mask_edited", edited)
+    assert [store.queue.is_brought(row.id) for row in rows] == [True, False, False]
+    assert store.queue.to_prepare(ready=1, limit=9) == []  # the edited one is ready enough
+    assert store.queue.to_prepare(ready=3, limit=9) == [rows[0].id, rows[2].id]
+    row = store.sample(rows[0].id)
+    step(store, row, "filled", filled(store, row), by="machine")
+    assert not store.queue.is_brought(row.id)
+    assert store.queue.to_prepare(ready=3, limit=9) == [rows[2].id]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from forgetme.curate.review import Review
@@ -77,6 +78,33 @@ def test_impossible_arguments_are_refused_in_words_and_change_nothing(sample, na
     assert answer.status_code == 422
     assert answer.json()["words"]
     assert review.store.sample(sample_id).version == version
+
+
+def test_an_act_opens_the_store_to_read_to_write_and_to_show(sample):
+    review, sample_id, post = sample
+    places = np.argwhere(review.mask(review.store.sample(sample_id)))
+    y, x = places[len(places) // 2]
+    opened = []
+    event.listen(review.store._database.engine, "begin", opened.append)
+    square = [[2, 2], [30.5, 2], [30, 30]]
+    acts = [
+        ("polygon", {"points": square}),
+        ("click", {"points": [[int(x), int(y), 1]]}),
+        ("choose", {"index": 0}),
+        ("accept", {}),
+        ("comment", {"text": "a fine one"}),
+    ]
+    for name, body in acts:
+        opened.clear()
+        before = review.store.sample(sample_id).version
+        opened.clear()
+        answer = post(name, body)
+        assert (answer.status_code, len(opened)) == (200, 3), (name, len(opened), answer.text[:300])
+        shown = answer.json()["sample"]
+        assert shown["version"] == review.store.sample(sample_id).version == before + 1
+    opened.clear()
+    assert post("accept", {"seen": 1}).status_code == 409
+    assert len(opened) <= 3
 
 
 def test_a_request_of_another_page_draws_nothing(sample):

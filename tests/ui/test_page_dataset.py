@@ -82,7 +82,7 @@ def test_scores_of_a_store_that_went_back_are_read_anew(page: DataPage) -> None:
 
 def test_scores_of_an_empty_store_are_whole(tmp_path) -> None:
     with Store(tmp_path / "store") as store:
-        found = store.survey.scores()
+        found = store.queries.scores()
     assert (found.upto, found.whole, found.lines) == (0, True, [])
 
 

@@ -345,7 +345,7 @@ def test_lead_asks_for_second_opinions_and_makes_accounts_on_a_narrow_screen(tea
     lea.locator("#fm-overlap-share input[type=number]").fill("100")
     lea.locator("#fm-overlap-share input[type=number]").press("Tab")
     lea.locator("#fm-overlap").click()
-    team.wait_for(lambda: len(team.store.roster.copies()) == SAMPLES)
+    team.wait_for(lambda: len(team.store.queries.copies()) == SAMPLES)
     lea.get_by_role("button", name="Add somebody").click()
     lea.locator("#fm-person-name input").fill("kim")
     lea.locator("#fm-person-password input").fill("short")

@@ -325,7 +325,7 @@ def test_second_opinion_is_refused_to_whoever_gave_the_first(house):
     lea = house.browser("lea")
     assert ann.post(f"{API}samples/{house.ids[0]}/reject", json={}).status_code == 200
     assert house.act(lea, "ask_for_opinions", 1.0, 2)["added"] == 3
-    twin = next(g[1].id for g in house.store.roster.copies() if g[0].id == house.ids[0])
+    twin = next(g[1].id for g in house.store.queries.copies() if g[0].id == house.ids[0])
     answer = ann.post(f"{API}samples/{twin}/reject", json={})
     assert (answer.status_code, answer.json()["error"]) == (409, "twin")
     assert ben.post(f"{API}samples/{twin}/reject", json={}).status_code == 200

@@ -96,7 +96,7 @@ class Agreement:
 
 def agreement(store: Store) -> Agreement:
     """Compares what several people decided on the same images."""
-    groups = store.roster.copies()
+    groups = store.queries.copies()
     opinions = [tuple(row for row in group if _is_opinion(row)) for group in groups]
     compared = [group for group in opinions if len(group) > 1]
     by_pair: dict[tuple[str, str], list[tuple[SampleRow, SampleRow]]] = {}

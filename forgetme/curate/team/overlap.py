@@ -40,7 +40,7 @@ def overlap(store: Store, *, share: float, copies: int, by: str) -> Overlap:
             f"share must be above 0 and at most 1, and copies 2 to {MAX_COPIES}; "
             f"got {share} and {copies}"
         )
-    there = {group[0].id: len(group) for group in store.roster.copies()}
+    there = {group[0].id: len(group) for group in store.queries.copies()}
     chosen = [
         row
         for row in store.samples(limit=None, light=True)

@@ -40,11 +40,11 @@ def shares(store: Store, found: Agreement) -> list[Share]:
     """
     moments: dict[str, list[float]] = {}
     last: dict[str, str] = {}
-    for by, at in store.roster.moments():
+    for by, at in store.queries.moments():
         moments.setdefault(by, []).append(datetime.fromisoformat(at).timestamp())
         last[by] = at
-    returned = store.roster.returned()
-    tallies = {one.by: one for one in store.roster.tallies()}
+    returned = store.queries.returned()
+    tallies = {one.by: one for one in store.queries.tallies()}
     result = []
     for by in sorted({*tallies, *moments}):
         one = tallies.get(by)
