@@ -279,6 +279,7 @@ def _state(
 def _set_up(state: _State) -> None:
     """Lets the method look at model and data, or solve for the weights, before the first step."""
     method, base, settings = state.method, state.context.base, state.settings
+    shared, state.context.core = state.context.core, base.core  # every process sees the same here
     with torch.random.fork_rng(devices=[]), autocast(base.device, settings):
         torch.manual_seed(settings.seed)
         if method.setup is not None:
@@ -286,6 +287,7 @@ def _set_up(state: _State) -> None:
         if method.solve is not None:
             for name, value in method.solve(state.context, state.data).items():
                 state.chosen[name].data.copy_(value)
+    state.context.core = shared
 
 
 def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:
