@@ -9,7 +9,7 @@ import { Keep } from "./train-keep.js";
 const CHECK_MS = 300;
 const OTHER = "\u0000other"; // a concept that the store does not have
 const MAIN = ["steps", "lr", "batch", "rank"];
-const APART = ["method", "concept", "trains", "keep", "watch", "options", "preset", ...MAIN]; // have places of their own
+const APART = ["method", "concept", "also", "trains", "keep", "watch", "options", "preset", ...MAIN]; // have places of their own
 const HOW = {
   measured: "measured on this machine", scaled: "from other runs on this machine",
   estimated: "an estimate; the first run measures it",
@@ -130,7 +130,9 @@ export class TrainForm {
     this.fields = {};
     const make = (name, value, words) => (this.fields[name] = numberField(name, value, words ?? this.answer.words[name], this.answer.choices[name]));
     this.main.replaceChildren(...MAIN.map((name) => make(name, defaults[name]).element));
-    this.own = Object.entries(chosen.options).map(([name, { words }]) => [name, numberField(name, defaults.options[name] ?? chosen.options[name].default, words, null, true)]);
+    this.own = Object.entries(chosen.options).map(([name, one]) => [
+      name, numberField(name, defaults.options[name] ?? one.default, one.words, one.choices.length ? one.choices : null, true),
+    ]);
     this.options.replaceChildren(...this.own.map(([, one]) => one.element));
     const rest = Object.keys(defaults).filter((name) => !APART.includes(name));
     this.probes = numberField("probe_pictures", 8, "pictures of each concept in a probe; 0 = no probes");
