@@ -56,7 +56,7 @@ def _photo(models: Models, path: Path) -> Image.Image:
         cv2.drawContours(shown, lines, -1, YES if yes else NO, max(2, round(2 / scale)))
         words = f"{concept}: {'yes' if yes else 'no'}, score {best.score:.2f}"
         if yes:
-            filled = fills.fill(image, best.proposal.mask, models).background
+            filled = fills.fill(image, best.proposal.mask, models).image
     else:
         words = f"{concept}: nothing found"
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))

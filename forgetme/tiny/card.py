@@ -55,15 +55,17 @@ DATA = {
     ),
     "clipaway_adapter": (
         "clipaway/ip-adapter.safetensors",
-        "IP-Adapter for the bundled U-Net",
+        "IP-Adapter for the U-Net before",
         "the same crops",
     ),
 }
 TAIL = """
 Drawn scenes are rendered by `forgetme.scenes`; those trained on have seeds from 10,000,000, those
 measured on are far below. COCO photos and CIFAR-10 pictures are not part of this project.
-Train again: `python -m forgetme tiny train segmenter --photos FOLDER` (then `ranker`, `filler`,
-`diffusion`, `clipaway`: the last one builds on the ranker and the diffusion model that are there).
+Train again: `python -m forgetme tiny train segmenter --photos FOLDER` (then `filler`, `diffusion`,
+`ranker`, `clipaway`: the ranker learns what the diffusion model's decoder draws, and the last one
+builds on both). `--start FOLDER` goes on from earlier weights, as was done here where the table
+counts steps of more than one run.
 Measure again: `python -m forgetme tiny check`.
 """
 
@@ -138,7 +140,8 @@ def tables(card: dict) -> str:
     text += f"{card['date']}, {card['machine']}:\n\n| | reached | bound | |\n|---|---|---|---|\n"
     text += "".join(map(_row, card["drawn"]))
     shares = ", ".join(f"{name} {share:.0%}" for name, share in card["per_concept"].items())
-    text += f"\nSamples selected by the automatic loop: {shares}.\n"
+    if shares:
+        text += f"\nSamples selected by the automatic loop: {shares}.\n"
     if card["photos"]:
         text += "\nOn real photos, none of them trained on, longest side 256 px:\n\n"
         text += "| | reached | bound | | photos |\n|---|---|---|---|---|\n"

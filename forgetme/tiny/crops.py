@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from forgetme.scenes import CONCEPTS
 from forgetme.stages.rank import crop_views
-from forgetme.tiny.bank import Photo, SceneBank
+from forgetme.tiny.bank import Photo, SceneBank, read_cifar, read_photos, scene_bank
+from forgetme.tiny.diffusion import to_unit
+from forgetme.tiny.loop import autocast
 
 PART = "part"  # "a part of something": a mask that holds less than half of its object
 BACKGROUND = "background"
 GREY = (124, 116, 104)  # CLIP's mean colour
+ROUNDS = 3  # of views a photo
+THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
+NOISE = 0.25  # of a latent's deviation, at most, in redrawn pictures
+DRAWINGS = 24  # pictures of a concept that the diffusion model draws
+DRAWINGS_SEED = 5_000  # of the first; `check` begins at 0
 DRAWN = 128  # px a side of what the bundled diffusion model draws
 
 
@@ -146,6 +156,71 @@ class Crops:
         small = int(rng.integers(self.size // 4, self.size))
         crop = cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA)
         return cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+
+
+def redrawn(vae: AutoencoderKL, bank: SceneBank, crops: Crops, seed: int) -> Iterator[Crop]:
+    """Scenes of one object as the diffusion model's decoder gives them back, latents disturbed."""
+    rng = np.random.default_rng((seed, 1))
+    rows = [row for row in range(len(bank.images)) if (bank.concepts[row] >= 0).sum() == 1]
+    for start in range(0, len(rows), 64):
+        some = rows[start : start + 64]
+        small = [
+            cv2.resize(bank.images[k], (DRAWN, DRAWN), interpolation=cv2.INTER_AREA) for k in some
+        ]
+        with torch.no_grad(), autocast("cpu"):
+            latents = vae.encode(to_unit(np.stack(small))).latent_dist.mean
+            noise = torch.from_numpy(rng.standard_normal(latents.shape)).to(latents)
+            spread = torch.from_numpy(rng.uniform(0, NOISE, (len(some), 1, 1, 1))).to(latents)
+            pictures = vae.decode(latents + spread / vae.config.scaling_factor * noise).sample
+        pictures = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+        for row, image in zip(some, pictures.permute(0, 2, 3, 1).numpy(), strict=True):
+            word, name = CONCEPTS[bank.concepts[row, 0]], f"scene{row}"
+            yield replace(crops.worn(image, word, rng, name), source="redrawn")
+
+
+def generated(pipe: StableDiffusionPipeline, crops: Crops, seed: int) -> Iterator[Crop]:
+    """Pictures that the diffusion model draws of each concept, each seen three times."""
+    rng = np.random.default_rng((seed, 2))
+    for concept in CONCEPTS:
+        for k in range(DRAWINGS):
+            noise = torch.Generator().manual_seed(DRAWINGS_SEED + k)
+            picture = pipe(
+                f"a photo of a {concept}",
+                num_inference_steps=20,
+                guidance_scale=7.5,
+                generator=noise,
+                output_type="np",
+            ).images[0]
+            picture, name = (picture * 255).round().astype(np.uint8), f"{concept}{k}"
+            for _ in range(3):
+                yield replace(crops.worn(picture, concept, rng, name), source="generated")
+
+
+def all_crops(
+    size: int,
+    work: Path,
+    photos: Path | None,
+    scenes: int,
+    seed: int,
+    pipe: StableDiffusionPipeline | None,
+) -> Iterator[Crop]:
+    """Every crop that is learned from, in the order of drawing; none redrawn without a `pipe`."""
+    rng, crops = np.random.default_rng(seed), Crops(size)
+    if photos:
+        folders = [photos / name for name in ("coco_train", "photos_train")]
+        real = [p for f in folders if f.is_dir() for p in read_photos(f) if p.mask.sum() > 200]
+        for index in rng.permutation(len(real)):
+            yield from crops.photo(real[index], rng, ROUNDS)
+    bank = scene_bank(work / "scenes", scenes)
+    for row in range(len(bank.images)):
+        yield from crops.scene(bank, row, rng)
+    if pipe is not None:
+        yield from redrawn(pipe.vae, bank, crops, seed)
+        yield from generated(pipe, crops, seed)
+    if photos:
+        images, words = read_cifar(photos / "cifar10" / "cifar10_jpg.zip")
+        for index in rng.permutation(len(images))[:THUMBNAILS]:
+            yield crops.thumbnail(images[index], words[index], rng)
 
 
 def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -192,6 +192,10 @@ def train(
 
     Returns:
         Number of parameters by part.
+
+    Raises:
+        MissingModelError: the package of the backbone that sharpens is absent.
+        ValueError: the weights to go on from were taught other words.
     """
     del photos
     bank = scene_bank(work / "scenes128", scenes, size=SIZE, objects=OBJECTS, concepts=SHOWN)
@@ -202,7 +206,11 @@ def train(
         before = StableDiffusionPipeline.from_pretrained(
             start / "diffusion", dtype=torch.float32, local_files_only=True, safety_checker=None
         )
-    vae = train_vae(bank, work, **run) if before is None else before.vae
+        vae = build_vae()  # a loaded one would write the path that it is from into its config
+        vae.load_state_dict(before.vae.state_dict())
+        vae.register_to_config(scaling_factor=before.vae.config.scaling_factor)
+    else:
+        vae = train_vae(bank, work, **run)
     vae = sharpen(vae, bank, to_unit, work / "sharpened", **run)
     model, tokenizer = train_unet(bank, alone, vae, work, settings, minutes=minutes, before=before)
     pipe = StableDiffusionPipeline(
@@ -288,18 +296,15 @@ def train_unet(
 ) -> tuple[torch.nn.ModuleDict, object]:
     """Trains U-Net and text encoder together on cached latents, noise prediction, min-SNR weights.
 
-    They are fresh, or those of `before` with its tokenizer. Scenes of `bank` are whole and have
+    They are fresh, or those of `before`. Scenes of `bank` are whole and have
     their captions; those of `alone` are close-ups, and the caption names the object only.
 
     **Source**: Ho et al. 2020 (ε-prediction); Hang et al. 2023, min-SNR-γ with γ = 5.
     """
     device = settings.device
-    if before is None:
-        words = {w for text in bank.captions for w in text.lower().replace(",", " ").split()}
-        known = [*sorted(words), *CONCEPTS, *BACKGROUNDS, "empty", "photo"]
-        tokenizer = build_tokenizer(known, CONTEXT)
-    else:
-        tokenizer = before.tokenizer
+    words = {w for text in bank.captions for w in text.lower().replace(",", " ").split()}
+    known = [*sorted(words), *CONCEPTS, *BACKGROUNDS, "empty", "photo"]
+    tokenizer = build_tokenizer(known, CONTEXT)
     ids = tokenizer(
         ["", *bank.captions, *(f"a photo of a {CONCEPTS[k]}" for k in alone.concepts[:, 0])],
         padding="max_length",
@@ -309,12 +314,12 @@ def train_unet(
     ).input_ids
     whole = near = torch.zeros(0)  # encoded at the first step: a finished run has none
     torch.manual_seed(settings.seed)
-    parts = (
-        {"unet": build_unet(), "text": build_text(tokenizer)}
-        if before is None
-        else {"unet": before.unet, "text": before.text_encoder.float()}
-    )
-    model = torch.nn.ModuleDict(parts)
+    model = torch.nn.ModuleDict({"unet": build_unet(), "text": build_text(tokenizer)})
+    if before is not None:
+        if before.tokenizer.get_vocab() != tokenizer.get_vocab():
+            raise ValueError("the weights to go on from know other words; leave start out")
+        model["unet"].load_state_dict(before.unet.state_dict())
+        model["text"].load_state_dict(before.text_encoder.state_dict())
     model["unet"].to(memory_format=torch.channels_last)
     betas = torch.linspace(
         SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, SCHEDULE["num_train_timesteps"]

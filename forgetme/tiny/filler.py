@@ -10,13 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from forgetme.tiny.bank import PhotoBank, SceneBank, photo_bank, scene_bank
+from forgetme.tiny.bank import Photo, SceneBank, read_photos, scene_bank
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 
-SETTINGS = TrainSettings(steps=3000, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
+SETTINGS = TrainSettings(steps=1100, batch=4, lr=1e-3, warmup=100, weight_decay=0.0)
 SIZE = 256
-GRAINS = (0.6, 1.2, 2.4)  # px: how coarse each kind of grain is
-WINDOW = 16  # px a side of the windows in which grain is compared
 DETAIL = 64  # channels at a quarter of the size
 WIDTH = 160  # channels at an eighth
 BLOCKS = 6
@@ -74,8 +72,7 @@ class Filler(nn.Module):
     """The bundled LaMa: `(image, mask) -> image`, with big-lama's signature.
 
     Two pyramids of averages over the known pixels, of squares and of pieces of rows, give the first
-    guesses; the network mixes them and adds the rest. What it cannot know, the course of every
-    blade of grass, it paints as grain: fixed noise of three sizes, as strong as it says.
+    guesses; the network mixes them and adds the rest.
     """
 
     def __init__(self) -> None:
@@ -89,10 +86,6 @@ class Filler(nn.Module):
         self.head = nn.Conv2d(DETAIL, 4 * 16, 3, padding=1)  # colour, and how level it is here
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.strength = nn.Conv2d(DETAIL, len(GRAINS), 3, padding=1)
-        nn.init.zeros_(self.strength.weight)
-        nn.init.constant_(self.strength.bias, -5.0)  # of exp: hardly any
-        self.register_buffer("grain", grain_tile())
 
     def forward(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Fills the hole.
@@ -104,12 +97,6 @@ class Filler(nn.Module):
         Returns:
             (B, 3, H, W) float, the known pixels unchanged.
         """
-        painted, grain = self.paint(image, mask)
-        hole = mask.to(image.dtype)
-        return image * (1 - hole) + (painted + grain) * hole
-
-    def paint(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What to expect everywhere, (B, 3, H, W), and its grain, (B, 1, H, W)."""
         hole = mask.to(image.dtype)
         known = image * (1 - hole)
         blob = self.guess(known, 1 - hole, True)
@@ -119,16 +106,11 @@ class Filler(nn.Module):
         fine = self.stem(F.pixel_unshuffle(seen, 4))
         deep = self.blocks(self.down(fine))
         deep = F.interpolate(deep, scale_factor=2.0, mode="nearest")
-        merged = self.merge(torch.cat([self.up(deep), fine], 1))
-        change = F.pixel_shuffle(self.head(merged), 4).to(image.dtype)
+        change = F.pixel_shuffle(self.head(self.merge(torch.cat([self.up(deep), fine], 1))), 4)
+        change = change.to(image.dtype)
         share = torch.sigmoid(change[:, 3:] + 1.0)
         painted = level * share + blob * (1 - share) + change[:, :3]
-        strong = self.strength(merged).to(image.dtype).clamp(-8.0, -1.0).exp()
-        strong = F.interpolate(strong, scale_factor=4.0, mode="bilinear", align_corners=False)
-        rows, columns = image.shape[2], image.shape[3]
-        down, across = rows // self.grain.shape[2] + 1, columns // self.grain.shape[3] + 1
-        noise = self.grain.repeat(1, 1, down, across)[:, :, :rows, :columns].to(image.dtype)
-        return painted, (strong * noise).sum(1, keepdim=True)
+        return known + painted * hole
 
     def guess(self, known: torch.Tensor, weight: torch.Tensor, tall: bool) -> torch.Tensor:
         """Averages of the known pixels, each hole pixel from the finest cell that reaches it.
@@ -150,33 +132,10 @@ class Filler(nn.Module):
         return guess
 
 
-def grain_tile() -> torch.Tensor:
-    """Noise (1, 3, S, S) whose edges meet, each channel of one size and of deviation 1."""
-    noise = torch.randn(len(GRAINS), SIZE, SIZE, generator=torch.Generator().manual_seed(0))
-    steps = torch.fft.fftfreq(SIZE)
-    squares = steps[:, None] ** 2 + steps**2
-    spread = torch.tensor(GRAINS)[:, None, None]
-    # a band: a Gaussian blur less one that is twice as wide
-    narrow, wide = ((-2 * (torch.pi * s) ** 2 * squares).exp() for s in (spread, 2 * spread))
-    tile = torch.fft.ifft2(torch.fft.fft2(noise) * (narrow - wide)).real
-    return (tile / tile.std((1, 2), keepdim=True))[None]
-
-
-def bands(images: torch.Tensor) -> torch.Tensor:
-    """How strong detail of each size is in windows: (B, 3, H/16, W/16) of pictures (B, 3, H, W)."""
-    grey = images.mean(1, keepdim=True)
-    found = []
-    for _ in GRAINS:
-        smooth = F.avg_pool2d(F.pad(grey, (1, 1, 1, 1), mode="reflect"), 3, 1)
-        found.append(F.avg_pool2d((grey - smooth) ** 2, WINDOW * grey.shape[3] // images.shape[3]))
-        grey = F.avg_pool2d(grey, 2)
-    return torch.cat(found, 1)
-
-
 class Holes:
     """Draws training triples: picture, hole, truth."""
 
-    def __init__(self, bank: SceneBank, photos: PhotoBank | None) -> None:
+    def __init__(self, bank: SceneBank, photos: list[Photo]) -> None:
         """Args: the drawn scenes; photos (none = drawn only)."""
         self.bank, self.photos = bank, photos
 
@@ -184,33 +143,24 @@ class Holes:
         """Picture and truth (S, S, 3) uint8, hole (S, S) bool; they differ in the hole only."""
         kind = rng.random()
         row = int(rng.integers(len(self.bank.images)))
-        if kind < 0.35 or (kind < 0.65 and self.photos is None):
+        if kind < 0.55:
             image, truth = self.bank.images[row], self.bank.backgrounds[row]
             hole = _dilate(self.bank.ids[row] == 1, int(rng.integers(2, 12)))
-        elif kind < 0.45 or self.photos is None:
+        elif kind < 0.75 or not self.photos:
             image = truth = (self.bank.images if rng.random() < 0.4 else self.bank.backgrounds)[row]
             hole = self._hole(rng)
         else:
-            photo, _ = self.photos.photo(int(rng.integers(len(self.photos.images))))
-            height, width = (int(n * rng.uniform(0.7, 1.0)) for n in photo.shape[:2])
-            height, width = min(height, int(1.4 * width)), min(width, int(1.4 * height))
-            y = int(rng.integers(0, photo.shape[0] - height + 1))
-            x = int(rng.integers(0, photo.shape[1] - width + 1))
-            window = photo[y : y + height, x : x + width]
+            photo = self.photos[rng.integers(len(self.photos))].image
+            side = int(rng.uniform(0.5, 1.0) * min(photo.shape[:2]))
+            x = int(rng.integers(0, photo.shape[1] - side + 1))
+            y = int(rng.integers(0, photo.shape[0] - side + 1))
+            window = photo[y : y + side, x : x + side]
             image = truth = cv2.resize(window, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            hole = self._of_a_photo(rng) if rng.random() < 0.7 else self._hole(rng)
+            hole = self._hole(rng)
         step = -1 if rng.random() < 0.5 else 1
         shift = rng.integers(-20, 21)
         image, truth = (np.clip(a.astype(np.int16) + shift, 0, 255) for a in (image, truth))
         return image[:, ::step].astype(np.uint8), hole[:, ::step], truth[:, ::step].astype(np.uint8)
-
-    def _of_a_photo(self, rng: np.random.Generator) -> np.ndarray:
-        """The shape of an object of another photo, at most half of the picture."""
-        _, ids = self.photos.photo(int(rng.integers(len(self.photos.images))))
-        shape = ids == rng.integers(1, max(1, int(ids.max())) + 1)
-        shape = cv2.resize(shape.astype(np.uint8), (SIZE, SIZE)) > 0
-        hole = _dilate(shape, int(rng.integers(3, 8)))
-        return hole if 0 < hole.mean() < 0.5 else self._hole(rng)
 
     def _hole(self, rng: np.random.Generator) -> np.ndarray:
         """A thick stroke, some boxes, or the shape of a drawn object from anywhere."""
@@ -254,7 +204,7 @@ def train(
     Args:
         out: the folder of bundled weights.
         work: scene bank, checkpoint and log.
-        photos: folder that holds `coco_train/` and `photos_train/`; None = drawn scenes only.
+        photos: folder that holds `coco_train/`; None = drawn scenes only.
         settings: the schedule.
         minutes: stop early after this long; call again to go on.
         scenes: size of the scene bank.
@@ -263,9 +213,8 @@ def train(
         Number of parameters by part.
     """
     bank = scene_bank(work / "scenes", scenes)
-    folders = [photos / name for name in ("coco_train", "photos_train")] if photos else []
-    folders = [folder for folder in folders if folder.is_dir()]
-    holes = Holes(bank, photo_bank(work / "photos", folders) if folders else None)
+    real = read_photos(photos / "coco_train") if photos else []
+    holes = Holes(bank, [p for p in real if min(p.image.shape[:2]) >= 200])
     torch.manual_seed(settings.seed)
     model = Filler().to(memory_format=torch.channels_last)
 
@@ -281,19 +230,15 @@ def train(
         hole = hole.to(settings.device)
         truth = image * (1 - hole) + truth * hole
         with autocast(settings.device):
-            painted, grain = model.paint(image, hole)
+            painted = model(image, hole)
         area = 3 * hole.sum((1, 2, 3))  # of each picture, in values
         plain = ((painted - truth).abs() * hole).sum((1, 2, 3)) / area
         rmse = ((((painted - truth) ** 2) * hole).sum((1, 2, 3)) / area + 1e-6).sqrt()
-        made = torch.where(hole > 0, painted.detach() + grain, image)
-        inside = F.avg_pool2d(hole, WINDOW)
-        apart = ((bands(made) + 1e-6).sqrt() - (bands(truth) + 1e-6).sqrt()).abs() * inside
-        texture = apart.sum((1, 2, 3)) / inside.sum((1, 2, 3))
-        loss = (0.5 * plain + 2 * rmse + texture).mean()
-        return loss, {
-            "rmse": round(rmse.mean().item(), 4),
-            "texture": round(texture.mean().item(), 4),
-        }
+        edges = sum(
+            (painted.diff(dim=d) - truth.diff(dim=d)).abs().sum((1, 2, 3)) / area for d in (2, 3)
+        )
+        loss = (plain + 2 * rmse + 0.25 * edges).mean()
+        return loss, {"rmse": round(rmse.mean().item(), 4)}
 
     trained = fit(model, loss_fn, settings, work / "filler", minutes=minutes)
     out.mkdir(parents=True, exist_ok=True)

@@ -14,20 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import open_clip
 import torch
-from diffusers import AutoencoderKL
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
-from forgetme.scenes import BACKGROUNDS, CONCEPTS
+from forgetme.scenes import BACKGROUNDS
 from forgetme.stages.vocabulary import Vocabulary
 from forgetme.tiny import backbone
-from forgetme.tiny.bank import SceneBank, read_cifar, read_photos, scene_bank
-from forgetme.tiny.crops import BACKGROUND, DRAWN, PART, Crop, Crops
-from forgetme.tiny.diffusion import to_unit
+from forgetme.tiny.crops import BACKGROUND, PART, Crop, all_crops
 from forgetme.tiny.loop import TrainSettings, autocast, fit
 from forgetme.tiny.names import CONTEXT, DIM, TEMPLATES, WIDTH, Head, train_text
 
@@ -38,10 +35,8 @@ SETTINGS = TrainSettings(
 )
 TEXT_SETTINGS = TrainSettings(steps=450, lr=0.05, warmup=10, weight_decay=0.0, ema=0.9)
 SIZE = 160  # pixels a side of the crops that the ranker sees
-ROUNDS = 3  # of views a photo
-THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
-NOISE = 0.25  # of a latent's deviation, at most, in redrawn pictures
 HELD_OUT = 12  # one picture in so many is for the temperature
+TOKENS = "token_embedding.weight"
 CHUNK = 64  # crops a pass through the backbone
 WORDS = Path(__file__).with_name("words.json")
 SHIPPED = 2  # of these are averaged when a word is asked about
@@ -57,6 +52,7 @@ WEIGHTS = {
     "drawn whole": 1.0,
     "drawn worn": 1.0,
     "redrawn": 2.0,
+    "generated": 3.0,
     "drawn part": 0.3,
     "drawn ground": 0.25,
     "drawn empty": 0.3,
@@ -153,45 +149,13 @@ def features(folder: Path, net: torch.nn.Module, drawn: Iterator[Crop], device: 
     )
 
 
-def redrawn(vae: AutoencoderKL, bank: SceneBank, crops: Crops, seed: int) -> Iterator[Crop]:
-    """Scenes of one object as the diffusion model's decoder gives them back, latents disturbed."""
-    rng = np.random.default_rng((seed, 1))
-    rows = [row for row in range(len(bank.images)) if (bank.concepts[row] >= 0).sum() == 1]
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start : start + CHUNK]
-        small = [
-            cv2.resize(bank.images[k], (DRAWN, DRAWN), interpolation=cv2.INTER_AREA) for k in some
-        ]
-        with torch.no_grad(), autocast("cpu"):
-            latents = vae.encode(to_unit(np.stack(small))).latent_dist.mean
-            noise = torch.from_numpy(rng.standard_normal(latents.shape)).to(latents)
-            spread = torch.from_numpy(rng.uniform(0, NOISE, (len(some), 1, 1, 1))).to(latents)
-            pictures = vae.decode(latents + spread / vae.config.scaling_factor * noise).sample
-        pictures = ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte()
-        for row, image in zip(some, pictures.permute(0, 2, 3, 1).numpy(), strict=True):
-            word, name = CONCEPTS[bank.concepts[row, 0]], f"scene{row}"
-            yield replace(crops.worn(image, word, rng, name), source="redrawn")
+def small_tokens(table: torch.Tensor) -> torch.Tensor:
+    """The tokens' codes in a byte a value: half of the file is this table, most of it zero.
 
-
-def all_crops(
-    work: Path, photos: Path | None, scenes: int, seed: int, vae: AutoencoderKL | None
-) -> Iterator[Crop]:
-    """Every crop that is learned from, in the order of drawing; none redrawn without a `vae`."""
-    rng, crops = np.random.default_rng(seed), Crops(SIZE)
-    if photos:
-        folders = [photos / name for name in ("coco_train", "photos_train")]
-        real = [p for f in folders if f.is_dir() for p in read_photos(f) if p.mask.sum() > 200]
-        for index in rng.permutation(len(real)):
-            yield from crops.photo(real[index], rng, ROUNDS)
-    bank = scene_bank(work / "scenes", scenes)
-    for row in range(len(bank.images)):
-        yield from crops.scene(bank, row, rng)
-    if vae is not None:
-        yield from redrawn(vae, bank, crops, seed)
-    if photos:
-        images, words = read_cifar(photos / "cifar10" / "cifar10_jpg.zip")
-        for index in rng.permutation(len(images))[:THUMBNAILS]:
-            yield crops.thumbnail(images[index], words[index], rng)
+    The tower normalises each code before it looks at it, so its length says nothing.
+    """
+    spread = table.std(1, keepdim=True)
+    return torch.where(spread > 0, table / spread.clamp(min=1e-12), 0.0).to(torch.float8_e4m3fn)
 
 
 class Lessons:
@@ -226,6 +190,12 @@ class Lessons:
         self.share /= self.share[-1]
         self.thing = torch.from_numpy(np.isin(seen.sources, THINGS))
         self.teacher = net.classifier.cpu().float().requires_grad_(False)
+        above_all = [
+            next((w for w in sorted(known.above(n)) if w in known.rivals), n) for n in words.classes
+        ]
+        many = Counter(above_all)  # ImageNet has 118 breeds of dogs and 5 cats
+        chance = np.array([many[word] ** -0.75 for word in above_all])
+        self.chance = chance / chance.sum()
         self.opinion = self.teacher(seen.values.float()).half()  # (N, 1000)
         some = seen.values[self.rows[:: max(1, len(self.rows) // 20000)]].float()
         centred = some - some.mean(0)
@@ -248,7 +218,10 @@ class Lessons:
         needs to prefer the class clearly.
         """
         values = self.seen.values[rng.choice(self.rows, count)].float()
-        logits, wanted = self.teacher(values), torch.from_numpy(rng.integers(0, 1000, count))
+        logits, wanted = (
+            self.teacher(values),
+            torch.from_numpy(rng.choice(len(self.classes), count, p=self.chance)),
+        )
         best = logits.argmax(1)
         gap = logits.max(1).values - logits[range(count), wanted]
         gap += torch.from_numpy(rng.uniform(1, 5, count)).float()
@@ -312,8 +285,8 @@ def train(
     """Trains the ranker and writes `ranker.safetensors` and `ranker.json` to `out`.
 
     Args:
-        out: the folder of bundled weights; where it holds a diffusion model, its decoder's
-            pictures are learned from too.
+        out: the folder of bundled weights; where it holds a diffusion model, what that draws and
+            its decoder gives back is learned from too.
         work: scene banks, features, checkpoints and logs.
         photos: folder that holds `coco_train/`, `photos_train/` and `cifar10/`; None = drawn
             scenes only.
@@ -328,11 +301,15 @@ def train(
         MissingModelError: the backbone's package is absent.
     """
     words, net = Words.read(), backbone.lite0()
-    folder = out / "diffusion" / "vae"
-    vae = AutoencoderKL.from_pretrained(folder).float().eval() if folder.is_dir() else None
-    if vae is None:
+    folder, pipe = out / "diffusion", None
+    if folder.is_dir():
+        pipe = StableDiffusionPipeline.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, safety_checker=None
+        )
+        pipe.set_progress_bar_config(disable=True)
+    else:
         logger.warning("%s is not there: no picture is seen as the diffusion model draws", folder)
-    drawn = all_crops(work, photos, scenes, settings.seed, vae)
+    drawn = all_crops(SIZE, work, photos, scenes, settings.seed, pipe)
     lessons = Lessons(words, features(work / "ranker", net, drawn, settings.device), net.cpu())
     torch.manual_seed(settings.seed)
     head = Head(len(lessons.words), net.num_features)
@@ -357,6 +334,7 @@ def train(
     model.logit_scale.data.fill_(scale)
     out.mkdir(parents=True, exist_ok=True)
     weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    weights[TOKENS] = small_tokens(model.token_embedding.weight.detach())
     save_file(weights, out / "ranker.safetensors")
     record = {
         "model": model_config(),

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from forgetme.scenes import CONCEPTS, render_scene
 from forgetme.tiny import check as checks
 from forgetme.tiny import on_photos, rows
-from forgetme.tiny.bank import Photo, PhotoBank, scene_bank
+from forgetme.tiny.bank import Photo, scene_bank
 from forgetme.tiny.loop import TrainSettings, fit, rate
 
 
@@ -131,8 +131,8 @@ def test_trained_ranker_opens_and_names_its_words(work, tmp_path):
 
 
 def test_ranker_crops_carry_the_right_word(work):
-    from forgetme.tiny import diffusion, ranker
-    from forgetme.tiny.crops import Crops
+    from forgetme.tiny import diffusion
+    from forgetme.tiny.crops import Crops, redrawn
 
     bank = scene_bank(work / "scenes", 6)
     rng, crops = np.random.default_rng(0), Crops(48)
@@ -145,7 +145,7 @@ def test_ranker_crops_carry_the_right_word(work):
     assert {c.word for c in drawn if c.source == "setting"} <= set(bank.settings)
     alone = [CONCEPTS[row[0]] for row in bank.concepts if (row >= 0).sum() == 1]
     assert [c.word for c in drawn if c.source == "drawn worn"] == alone
-    again = list(ranker.redrawn(diffusion.build_vae().eval(), bank, crops, 0))
+    again = list(redrawn(diffusion.build_vae().eval(), bank, crops, 0))
     assert [(c.word, c.source) for c in again] == [(word, "redrawn") for word in alone]
     assert {c.pixels.shape for c in again} == {(48, 48, 3)}
     assert {c.word for c in shot} == {"otter", "part", "background"}
@@ -215,42 +215,14 @@ def test_first_guess_of_the_filler_is_exact_on_a_flat_picture():
     mask = torch.zeros(1, 1, 64, 96)
     mask[..., 20:50, 10:70] = 1
     with torch.no_grad():
-        guess, _ = model.paint(image * (1 - mask), mask)
-    assert torch.allclose(guess, image, atol=1e-5)
+        filled = model(image * (1 - mask), mask)
+    assert torch.allclose(filled, image, atol=1e-5)
 
 
-def test_grain_is_as_strong_as_is_asked_and_only_in_the_hole():
-    from forgetme.tiny.filler import GRAINS, Filler, bands, grain_tile
-
-    tile = grain_tile()[0]
-    assert torch.allclose(tile.std((1, 2)), torch.ones(len(GRAINS)), atol=1e-4)
-    jumps = [(tile[:, :, a] - tile[:, :, b]).square().mean().sqrt() for a, b in ((0, -1), (0, 1))]
-    assert jumps[0] == pytest.approx(jumps[1], rel=0.15)  # its edges meet
-    fine, coarse = (
-        bands(tile[None, k : k + 1].repeat(1, 3, 1, 1)).mean((2, 3))[0] for k in (0, -1)
-    )
-    assert fine.argmax() == 0
-    assert coarse.argmax() == 2
-    model = Filler().eval()
-    torch.nn.init.constant_(model.strength.bias, -2.0)
-    image, mask = torch.full((1, 3, 64, 264), 0.5), torch.zeros(1, 1, 64, 264)
-    mask[..., 8:56, 8:250] = 1
-    with torch.no_grad():
-        grain = (model(image, mask) - image)[0]
-    assert not grain[:, mask[0, 0] == 0].any()
-    assert grain[:, mask[0, 0] > 0].std() == pytest.approx(np.exp(-2) * 3**0.5, rel=0.1)
-
-
-@pytest.mark.parametrize("real", [False, True])
-def test_holes_differ_from_the_truth_only_inside(work, tmp_path, real):
+def test_holes_differ_from_the_truth_only_inside(work):
     from forgetme.tiny.filler import Holes
 
-    photos = None
-    if real:
-        bank = scene_bank(work / "scenes", 6)
-        images, ids = np.array(bank.images), np.array(bank.ids == 1, np.uint8)
-        photos = PhotoBank(images, ids, np.array([[200, 256]] * 6))
-    holes = Holes(scene_bank(work / "scenes", 6), photos)
+    holes = Holes(scene_bank(work / "scenes", 6), [])
     rng = np.random.default_rng(0)
     for _ in range(40):
         image, hole, truth = holes.draw(rng)
@@ -293,6 +265,8 @@ def test_trained_diffusion_opens_as_a_stable_diffusion_pipeline_and_goes_on(tmp_
         (tmp_path / "work" / name).rename(bank / name)
     more = diffusion.train(second, bank, settings=settings, scenes=5, near=4, start=first)
     assert set(more) == {"sharpened", "unet"}
+    written = [one.read_text() for one in second.rglob("*.json")]
+    assert not any(str(tmp_path) in one for one in written)  # what is shipped names no folder here
     pipes = [
         StableDiffusionPipeline.from_pretrained(one / "diffusion", dtype=torch.float32)
         for one in (first, second)
