@@ -38,7 +38,7 @@ MAX_JOBS = 300  # looked through
 QUIET_SECONDS = 60.0  # a run of a command, whose log is older than this, has ended
 
 
-Option = Annotated[float, Field(ge=-1e9, le=1e9)] | Annotated[str, Field(max_length=40)]
+Option = Annotated[float, Field(ge=-1e9, le=1e9)] | Annotated[str, Field(pattern=r"^[a-z-]{1,40}$")]
 
 
 class Settings(BaseModel):

@@ -20,7 +20,7 @@ from forgetme import jobs
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.store import Store
-from forgetme.train import RunSettings, runs
+from forgetme.train import METHODS, RunSettings, runs
 from forgetme.train.form import settings_for
 from forgetme.ui import train
 from forgetme.ui.page import build
@@ -68,7 +68,7 @@ def test_body_has_every_setting_of_a_run() -> None:
 
 def test_form_offers_methods_presets_and_concepts_with_their_accepted_samples(client) -> None:
     form = client.get(TRAIN + "form").json()
-    assert [one["name"] for one in form["methods"]] == ["lora", "esd", "rl"]
+    assert [one["name"] for one in form["methods"]] == list(METHODS)
     tiny, full = form["presets"]
     assert (tiny["name"], full["name"], form["preset"]) == ("tiny", "full", "tiny")
     assert "download" in full["problem"]  # it is not on this machine, and says what to do
