@@ -12,6 +12,7 @@ import signal
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from benchmarks.waiting import filled, prepare
 from forgetme.errors import StaleVersionError
 from forgetme.store import Filter, SampleRow, Store
+from forgetme.store.queue import QueueLine
 
 SIZE = (96, 128)  # height, width in px of the pictures that are curated
 LEASE_SECONDS = 5.0  # of a curator who may be killed: others get the sample soon
@@ -53,7 +55,7 @@ class Telling:
         asked = time.time()
         for state in ("prepared", "waiting", "new"):
             free = Filter(state=(state,), held="free", fair_to=by)
-            for line in self.store.queue.page(free, limit=32).lines:
+            for line in self._all_of(free):
                 if self.store.holds.take([line.id], by, seconds=seconds):
                     continue  # somebody was faster
                 row = self.store.sample(line.id)
@@ -62,6 +64,11 @@ class Telling:
                     return row
                 self.store.holds.take([], by, leave=[row.id])  # or has decided it meanwhile
         return None
+
+    def _all_of(self, free: Filter) -> Iterator[QueueLine]:
+        """Yields what nobody holds, until there is none; others take from it at the same time."""
+        while lines := self.store.queue.page(free, limit=32).lines:
+            yield from lines
 
     def import_image(self, image: np.ndarray, *, name: str, concept: str, by: str) -> SampleRow:
         """Writes down the import before and after it."""
