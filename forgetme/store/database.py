@@ -244,7 +244,8 @@ class Database:
             return ForgetmeError(
                 f"cannot reach {self.name} ({str(error.orig).strip()}); check that the server runs"
             )
-        torn = isinstance(error, OperationalError | IntegrityError) and self.is_sqlite
+        broken = isinstance(error, IntegrityError) and "constraint" in words
+        torn = self.is_sqlite and (broken or isinstance(error, OperationalError))
         if torn or type(error) is DatabaseError or "malformed" in words:  # our statements fit
             return ForgetmeError(
                 f"{self.name} is no store or is damaged ({error.orig}); bring back a backup"

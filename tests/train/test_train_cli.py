@@ -83,10 +83,10 @@ def test_prompt_may_leave_the_concept_out_when_told_so(base: tuple, tmp_path: Pa
     ("more", "words"),
     [
         (("lora",), "learns from pictures of cat"),
-        (("magic",), "known: lora, esd, rl"),
+        (("magic",), "known: lora, rl, salun"),
         (("lora", "--trains", "no-cross-attention"), "cannot train no-cross-attention"),
         (("esd", "--prompt", "<sks>"), "say --any-prompt"),
-        (("esd", "--option", "eta"), "--option takes NAME=NUMBER"),
+        (("esd", "--option", "eta"), "--option takes NAME=VALUE"),
         (("esd", "--resume"), "holds no run to go on with"),
         (("esd", "--steps", 0), "steps must be at least 1"),
         (("lora", "--store", "a", "--data", "b"), "give one of them"),

@@ -32,6 +32,7 @@ from test_signin import (
 
 import app
 from forgetme import jobs
+from forgetme.cli import serve
 from forgetme.dataset import export
 from forgetme.store import Store
 from forgetme.store.database import Database, url_of
@@ -325,7 +326,7 @@ def test_page_says_where_its_database_is_without_the_password(cluster, tmp_path,
     arguments = ["--store", address, "--blobs", str(tmp_path / "blobs"), "--host", "0.0.0.0"]
     assert app.main(arguments) == 1
     with Store(address, blobs=tmp_path / "blobs") as store:
-        app._say_where(argparse.Namespace(store=address, port=7860), "127.0.0.1", store)
+        serve._say_where(argparse.Namespace(store=address, port=7860), "127.0.0.1", store)
     said = capsys.readouterr()
     assert "forgetme:***@" in said.out
     assert "forgetme:***@" in said.err
