@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import time
 import traceback
@@ -68,7 +69,7 @@ class Telling:
     def _all_of(self, free: Filter) -> Iterator[QueueLine]:
         """Yields what nobody holds, until there is none; others take from it at the same time."""
         while lines := self.store.queue.page(free, limit=32).lines:
-            yield from lines
+            yield from random.sample(lines, len(lines))  # else all reach for the first one
 
     def import_image(self, image: np.ndarray, *, name: str, concept: str, by: str) -> SampleRow:
         """Writes down the import before and after it."""
