@@ -76,7 +76,7 @@ def classify(
         seed=seed,
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    if small:  # the whole of it takes two minutes on two cores
+    if small:  # one method takes a minute and a half on one core
         settings = replace(settings, fit=FitSettings(epochs=12, batch=64))
     if epochs:
         settings = replace(settings, fit=replace(settings.fit, epochs=epochs))
