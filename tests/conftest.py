@@ -99,6 +99,11 @@ def _no_gpu() -> str | None:
     return None if torch.cuda.is_available() else "no GPU that torch can use"
 
 
+def _no_ray() -> str | None:
+    missing = importlib.util.find_spec("ray") is None
+    return "Ray is missing; pip install 'ray[data]'" if missing else None
+
+
 def _not_bundled() -> str | None:
     missing = [name for name in BUNDLED if not (ROOT / "assets" / "tiny" / name).exists()]
     return f"no assets/tiny/{missing[0]}; python -m forgetme tiny train" if missing else None
@@ -109,6 +114,7 @@ MARKERS: dict[str, tuple[str, Callable[[], str | None]]] = {
     "postgres": ("needs a PostgreSQL server's programs", _no_postgres),
     "browser": ("needs playwright and Chromium", _no_browser),
     "gpu": ("needs a GPU", _no_gpu),
+    "ray": ("needs Ray", _no_ray),
     "bundled": ("needs the trained weights in assets/tiny", _not_bundled),
 }
 

@@ -143,3 +143,8 @@ def load_truth(drawn: Path) -> TruthModels:
         diffusion=_Painter(truth),
     )
     return TruthModels(truth, models)
+
+
+def models_of(drawn: Path) -> Models:
+    """Loads the stages alone, in another process too."""
+    return load_truth(drawn).models

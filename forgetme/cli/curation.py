@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forgetme.cli.engine import (
+    AddressOption,
+    EngineOption,
+    ShardsOption,
+    WorkersOption,
+    cluster_of,
+)
 from forgetme.cli.frame import (
     STOPPED,
     BlobsOption,
@@ -63,7 +71,9 @@ def scenes(
 
 @app.command()
 def curate(
-    images: Annotated[Path, typer.Argument(help="Folder (searched to any depth) or file.")],
+    images: Annotated[
+        Path, typer.Argument(help="Folder (searched to any depth), file, or parquet of images.")
+    ],
     concept: Annotated[str, typer.Option(help="What to look for, for example cat.")],
     store: StoreOption,
     blobs: BlobsOption = None,
@@ -95,13 +105,18 @@ def curate(
         float, typer.Option(min=0, max=1, help="Entangled-S below this is low.")
     ] = DEFAULTS.thresholds.low_s,
     variant: Annotated[Variant, typer.Option(help="Of Entangled.")] = DEFAULTS.variant,
+    engine: EngineOption = "none",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    shards: ShardsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the concept in images, cut it out, fill the hole, score it; resumes where it stopped."""
-    from forgetme.curate import batch
+    from forgetme.curate import batch, photos
     from forgetme.stages.models import load_models
 
     del resume  # a second run always resumes; the flag only says so
+    cluster = cluster_of(engine, address, workers, shards, preset=preset, device=device)
     settings = replace(
         DEFAULTS,
         k_asked=ask,
@@ -110,7 +125,10 @@ def curate(
         variant=variant,
     )
     concept = batch.check_concept(concept)
-    paths, others = batch.find_images(images)
+    if images.suffix.lower() == ".parquet":
+        paths, others = photos.of_parquet(images), 0
+    else:
+        paths, others = batch.find_images(images)
     if others:
         note(f"{others} other files in {images} are no images; passed over")
     if not paths:
@@ -121,22 +139,25 @@ def curate(
         "verifier": verifier,
         "inpainter": inpainter,
     }
+    load = partial(load_models, preset, device=device, **{k: v for k, v in named.items() if v})
     try:
-        models = load_models(preset, device=device, **{k: v for k, v in named.items() if v})
+        models = load()
     except ValueError as error:  # an unknown name; the message lists the known ones
         raise typer.BadParameter(str(error)) from error
     with open_store(store, blobs) as opened, progress(len(paths)) as on_progress:
+        how = {
+            "settings": settings,
+            "auto_accept": auto_accept,
+            "limit": limit,
+            "on_progress": on_progress,
+        }
         try:
-            report = batch.curate(
-                paths,
-                concept,
-                models,
-                opened,
-                settings=settings,
-                auto_accept=auto_accept,
-                limit=limit,
-                on_progress=on_progress,
-            )
+            if cluster is None:
+                report = batch.curate(paths, concept, models, opened, **how)
+            else:
+                from forgetme.curate.on_ray import curate_on_ray
+
+                report = curate_on_ray(paths, concept, load, opened, cluster, **how)
         except KeyboardInterrupt:
             note("stopped; everything finished is saved; run again to resume")
             raise typer.Exit(STOPPED) from None

@@ -7,12 +7,20 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from forgetme.cli.engine import (
+    AddressOption,
+    EngineOption,
+    ShardsOption,
+    WorkersOption,
+    cluster_of,
+)
 from forgetme.cli.frame import (
     STOPPED,
     BlobsOption,
@@ -61,6 +69,10 @@ def generate(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 25,
     guidance: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 7.5,
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 8,
+    engine: EngineOption = "none",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    shards: ShardsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw pictures of a concept from prompts into a store; a second call adds what is missing."""
@@ -71,8 +83,10 @@ def generate(
     if prompts is not None and writer is not None:
         raise ForgetmeError("--prompts and --writer both give prompts; name one of them")
     settings = DrawSettings(seed, steps, guidance, batch)
+    cluster = cluster_of(engine, address, workers, shards, preset=preset, device=device)
+    load = partial(load_models, preset, device=device, **({"diffusion": base} if base else {}))
     try:
-        models = load_models(preset, device=device, **({"diffusion": base} if base else {}))
+        models = load()
     except ValueError as error:  # an unknown name; the message lists the known ones
         raise typer.BadParameter(str(error)) from error
     lines: Iterable[str]
@@ -84,6 +98,11 @@ def generate(
         else:
             lines = _lines(concept, count, prompts, preset if base is None else "full", seed)
         with progress(count) as on_progress:
+            draw_with = None
+            if cluster is not None:
+                from forgetme.curate.on_ray import draw_on_ray
+
+                draw_with = draw_on_ray(opened, concept, load, cluster, settings, on_progress)
             try:
                 report = draw_all(
                     opened,
@@ -94,6 +113,7 @@ def generate(
                     settings=settings,
                     written_by=writer or (prompts.name if prompts else "grammar"),
                     on_progress=on_progress,
+                    draw_with=draw_with,
                 )
             except KeyboardInterrupt:
                 note("stopped; what was drawn is saved; run again to go on")

@@ -13,12 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 from forgetme.curate import checks
+from forgetme.curate.photos import Photo, as_photo
 from forgetme.curate.pipeline import (
     DEFAULTS,
     STOPS_EVERYTHING,
+    Worked,
     is_unanswered,
     is_unfilled,
     prepare,
+    take,
 )
 from forgetme.errors import (
     BrokenImageError,
@@ -26,11 +29,11 @@ from forgetme.errors import (
     StaleVersionError,
 )
 from forgetme.record.concept import plain, single
-from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES, read_image_with_notes
+from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models
 from forgetme.store import SampleRow, Store
-from forgetme.store.names import MAX_CONCEPT_CHARS, plain_text
+from forgetme.store.names import MAX_CONCEPT_CHARS
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ def check_concept(concept: str) -> str:
 
 
 def curate(
-    images: Iterable[str | os.PathLike[str]],
+    images: Iterable[str | os.PathLike[str] | Photo],
     concept: str,
     models: Models,
     store: Store,
@@ -136,6 +139,7 @@ def curate(
     limit: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     by: str = "policy",
+    made: Callable[[Photo], Imported] | None = None,
 ) -> CurateReport:
     """Imports images and walks each as far as the machine can go; resumes where it stopped.
 
@@ -153,6 +157,7 @@ def curate(
         limit: stop after this many images that needed work.
         on_progress: called after each image.
         by: name recorded with the events.
+        made: gives what was made of a photo elsewhere, which is then taken in its place.
 
     Returns:
         What was done, counted over all images looked at.
@@ -163,26 +168,26 @@ def curate(
         ForgetmeError: the concept is not usable.
     """
     concept = check_concept(concept)
-    paths = [Path(path) for path in images]
-    known = _finished_sources(store, concept, auto_accept, settings)
+    photos = [as_photo(image) for image in images]
+    known = finished_sources(store, concept, auto_accept, settings)
     seen: dict[str, _Outcome] = {}
     failed: list[str] = []
     no_answers: list[str] = []
     resumed = worked = finished = 0
     began = time.monotonic()
-    for done, path in enumerate(paths, start=1):
+    for done, photo in enumerate(photos, start=1):
         if limit is not None and worked >= limit:
             break
-        source, words = plain_text(str(path.absolute())), ""
-        outcome = known.get(source)
-        if outcome is not None and _unchanged(path, outcome):
+        words = ""
+        outcome = known.get(photo.source)
+        if outcome is not None and outcome.is_of(photo):
             resumed += 1
         else:
             worked += 1
             try:
                 before = len(no_answers)
                 row = _curate_one(
-                    path, source, concept, models, store, settings, auto_accept, by,
+                    photo, made and made(photo), concept, models, store, settings, auto_accept, by,
                     no_answers.append,
                 )  # fmt: skip
                 outcome = _outcome(row, settings)
@@ -195,23 +200,35 @@ def curate(
             except Exception as error:  # one image must never stop the rest
                 outcome = None
                 words = str(error) if isinstance(error, ForgetmeError) else repr(error)
-                log.debug("%s failed", path, exc_info=True)
-                failed.append(f"{path.name}: {words}")
+                log.debug("%s failed", photo.source, exc_info=True)
+                failed.append(f"{photo.label}: {words}")
             finished += outcome is not None and outcome.done
         if outcome is not None:
             seen[outcome.sample_id] = outcome
         if on_progress is not None:
-            eta = (time.monotonic() - began) / worked * (len(paths) - done) if worked else None
+            eta = (time.monotonic() - began) / worked * (len(photos) - done) if worked else None
             state = outcome.state if outcome else None
-            on_progress(Progress(done, len(paths), eta, path.name, state, words))
+            on_progress(Progress(done, len(photos), eta, photo.label, state, words))
     no_answer = no_answers[-1] if no_answers else ""
     seconds = time.monotonic() - began
     return _report(list(seen.values()), finished, resumed, failed, no_answer, seconds)
 
 
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A photo that was read and worked on elsewhere."""
+
+    error: str = ""  # why it cannot be read; nothing else is there then
+    image_sha: str = ""
+    size_hw: tuple[int, int] = (0, 0)
+    png: bytes = b""
+    notes: tuple[str, ...] = ()
+    worked: Worked | None = None
+
+
 def _curate_one(
-    path: Path,
-    source: str,
+    photo: Photo,
+    made: Imported | None,
     concept: str,
     models: Models,
     store: Store,
@@ -220,16 +237,22 @@ def _curate_one(
     by: str,
     on_no_answer: Callable[[str], None],
 ) -> SampleRow:
-    try:
-        read = read_image_with_notes(path)
-    except BrokenImageError as error:
-        return store.import_broken(
-            name=path.stem, concept=concept, by=by, error=str(error), source=source
-        )
-    row = store.import_image(
-        read.image, name=path.stem, concept=concept, by=by, source=source, notes=read.notes
-    )
-    row = prepare(store, row, models, settings, by=by, on_no_answer=on_no_answer)
+    about = {"name": photo.name, "concept": concept, "by": by, "source": photo.source}
+    if made is None:
+        try:
+            read = photo.read()
+        except BrokenImageError as error:
+            return store.import_broken(error=str(error), **about)
+        row = store.import_image(read.image, notes=read.notes, **about)
+    elif made.error:
+        return store.import_broken(error=made.error, **about)
+    else:
+        store.put_png(made.image_sha, made.png)
+        row = store.import_kept(made.image_sha, made.size_hw, notes=made.notes, **about)
+    if made is not None and (row.state == "new" or is_unfilled(store, row)):
+        row = take(store, row, made.worked, by=by, on_no_answer=on_no_answer)
+    else:
+        row = prepare(store, row, models, settings, by=by, on_no_answer=on_no_answer)
     if auto_accept and policy_accepts(row):
         row = store.append(
             row.id, "accepted", {"how": "policy"}, by=by, expected_version=row.version
@@ -271,6 +294,17 @@ class _Outcome:
     def done(self) -> bool:
         return not self.unanswered and self.state != "broken"
 
+    def is_of(self, photo: Photo) -> bool:
+        """Tells whether the file is older than its sample: a mended or replaced one is read again.
+
+        What was made from one that is gone, or cannot be reached, stays.
+        """
+        try:
+            changed = photo.path.stat().st_mtime
+        except OSError:
+            return True
+        return changed <= datetime.fromisoformat(self.updated_at).timestamp()
+
 
 def _outcome(row: SampleRow, settings: Settings) -> _Outcome:
     return _Outcome(
@@ -283,7 +317,7 @@ def _outcome(row: SampleRow, settings: Settings) -> _Outcome:
     )
 
 
-def _finished_sources(
+def finished_sources(
     store: Store, concept: str, auto_accept: bool, settings: Settings
 ) -> dict[str, _Outcome]:
     """Finds the samples that need no more work, by the file they came from."""
@@ -301,15 +335,6 @@ def _finished_sources(
             if not to_do:
                 finished[row.source] = _outcome(row, settings)
     return finished
-
-
-def _unchanged(path: Path, outcome: _Outcome) -> bool:
-    """Tells whether the file is older than its sample: a mended or replaced one is read again."""
-    try:
-        changed = path.stat().st_mtime
-    except OSError:
-        return True  # it is gone or cannot be reached; what was made from it stays
-    return changed <= datetime.fromisoformat(outcome.updated_at).timestamp()
 
 
 def _report(

@@ -7,7 +7,7 @@ not be made says so: nothing is called good that nobody looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -102,8 +102,13 @@ def of_row(
     limits: Thresholds,
 ) -> tuple[Check, ...]:
     """Makes the checks of a fill of a stored sample, with the masks that were proposed for it."""
-    proposals = (masks.rle_decode(one["rle"]) for one in (row.proposals or [])[:MAX_PROPOSALS])
+    proposals = proposed_masks(row.proposals or [])
     return checks_of(image, made, mask, row.concept, models, limits, proposals)
+
+
+def proposed_masks(proposals: Sequence[Mapping[str, Any]]) -> Iterator[np.ndarray]:
+    """Decodes the best of the proposals of an event: (H, W) bool each."""
+    return (masks.rle_decode(one["rle"]) for one in proposals[:MAX_PROPOSALS])
 
 
 def failed(one: Mapping[str, Any], name: Name | None = None) -> bool:

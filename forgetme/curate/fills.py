@@ -12,6 +12,7 @@ from forgetme.curate.checks import Check, failed
 from forgetme.errors import EmptyRegionError, StaleVersionError
 from forgetme.record import masks
 from forgetme.record.entangled import entangled_d, entangled_s
+from forgetme.record.images import array_sha, mask_sha
 from forgetme.record.sample import Fill, FillSettings, Scores
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models, Stage
@@ -176,19 +177,50 @@ def record_try(
         StaleVersionError: the mask changed meanwhile under a "filled", or the sample moves on
             faster than the try can be written.
     """
-    sha = store.put_image(made.image)
+    back = store.get_image(store.put_image(made.image))
+    store.put_image(made.mask)
+    image = store.get_image(seen.image_sha)
+    payload = try_payload(image, back, seen.mask_sha, made, settings, checks)
+    return add_try(store, seen, kind, payload, by=by)
+
+
+def try_payload(
+    image: np.ndarray,
+    back: np.ndarray,
+    made_for: str | None,
+    made: Fill,
+    settings: Settings,
+    checks: Sequence[Check] = (),
+) -> dict[str, Any]:
+    """Writes down a try for its event; its fill and mask must be put into the store apart.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the original.
+        back: (H, W, 3) uint8 RGB, the fill, read back from where it was written.
+        made_for: name of the mask of the object.
+        made: the fill.
+        settings: whose thresholds say what is low.
+        checks: what was looked for in it.
+    """
     payload = {
-        "image_sha": sha,
-        "mask_sha": store.put_image(made.mask),
-        "made_for": seen.mask_sha,
+        "image_sha": array_sha(back),
+        "mask_sha": mask_sha(made.mask),
+        "made_for": made_for,
         "settings": asdict(made.settings),
         "made_by": made.made_by,
         "scores": made.scores.as_json(settings.thresholds),
-        "outside": _outside(store.get_image(seen.image_sha), store.get_image(sha), made.mask),
+        "outside": _outside(image, back, made.mask),
     }
     if checks:
         payload["checks"] = [asdict(one) for one in checks]
         payload["scores"]["low"] |= failed(payload)
+    return payload
+
+
+def add_try(
+    store: Store, seen: SampleRow, kind: str, payload: dict[str, Any], *, by: str
+) -> SampleRow:
+    """Appends the event of a try whose fill and mask the store has; see `record_try`."""
     for _ in range(RECORD_TRIES):
         row = store.sample(seen.id)
         if row.mask_sha != seen.mask_sha and kind == "filled":

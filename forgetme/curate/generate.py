@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ def generate(
     settings: DrawSettings = DrawSettings(),  # noqa: B008 (frozen)
     written_by: str = "grammar",
     on_progress: Callable[[Progress], None] | None = None,
+    draw_with: Callable[[Sequence[Plan]], Iterator[Kept]] | None = None,
 ) -> GenerateReport:
     """Draws `count` pictures and imports each with its prompt as caption; resumes by itself.
 
@@ -73,6 +74,7 @@ def generate(
         settings: how.
         written_by: who wrote the prompts, noted with each picture.
         on_progress: called after each picture.
+        draw_with: draws and keeps pictures elsewhere, one for each plan; None: here.
 
     Raises:
         ForgetmeError: the concept cannot be used, or the memory is too small for the batch.
@@ -80,42 +82,43 @@ def generate(
     """
     concept, began = check_concept(concept), time.monotonic()
     plans = [
-        _Plan(prompt, settings.seed * SEEDS + i, diffusion.made_by)
-        for i, prompt in enumerate(islice(prompts, count))
+        Plan(f"{plain(concept)}-{seed}", prompt, seed, diffusion.made_by)
+        for seed, prompt in enumerate(islice(prompts, count), start=settings.seed * SEEDS)
     ]
     known = store.sources(concept)
     missing = [plan for plan in plans if plan.source not in known]
     done, alike = len(plans) - len(missing), 0
     there = done
-    for start in range(0, len(missing), settings.batch):
-        some = missing[start : start + settings.batch]
-        for plan, image in zip(some, draw(diffusion, some, settings), strict=True):
-            row = store.import_image(
-                image,
-                name=f"{plain(concept)}-{plan.seed}",
-                concept=concept,
-                by=BY,
-                source=plan.source,
-                caption=plan.prompt,
-                notes=(
-                    f"drawn by {diffusion.made_by}, seed {plan.seed}, {settings.steps} steps, "
-                    f"guidance {settings.guidance:g}; prompt by {written_by}",
-                ),
-            )
-            alike += row.source != plan.source
-            done += 1
-            if on_progress is not None:
-                left = (time.monotonic() - began) / (done - there) * (len(plans) - done)
-                on_progress(Progress(done, len(plans), left, row.name, row.state))
+    drawn = draw_with or _drawn_here(store, diffusion, settings)
+    for plan, kept in zip(missing, drawn(missing), strict=True):
+        row = store.import_kept(
+            kept.sha,
+            kept.size_hw,
+            name=plan.name,
+            concept=concept,
+            by=BY,
+            source=plan.source,
+            caption=plan.prompt,
+            notes=(
+                f"drawn by {diffusion.made_by}, seed {plan.seed}, {settings.steps} steps, "
+                f"guidance {settings.guidance:g}; prompt by {written_by}",
+            ),
+        )
+        alike += row.source != plan.source
+        done += 1
+        if on_progress is not None:
+            left = (time.monotonic() - began) / (done - there) * (len(plans) - done)
+            on_progress(Progress(done, len(plans), left, row.name, row.state))
     return GenerateReport(
         concept, len(plans), len(missing) - alike, there, alike, time.monotonic() - began
     )
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """One picture to be drawn."""
 
+    name: str
     prompt: str
     seed: int
     made_by: str
@@ -127,7 +130,26 @@ class _Plan:
         return f"generated:{self.made_by}:{self.seed}:{sha}"
 
 
-def draw(diffusion: Diffusion, plans: list[_Plan], settings: DrawSettings) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class Kept:
+    """A picture that the store has."""
+
+    sha: str
+    size_hw: tuple[int, int]
+
+
+def _drawn_here(
+    store: Store, diffusion: Diffusion, settings: DrawSettings
+) -> Callable[[Sequence[Plan]], Iterator[Kept]]:
+    def drawn(plans: Sequence[Plan]) -> Iterator[Kept]:
+        for start in range(0, len(plans), settings.batch):
+            for image in draw(diffusion, plans[start : start + settings.batch], settings):
+                yield Kept(store.put_image(image), image.shape[:2])
+
+    return drawn
+
+
+def draw(diffusion: Diffusion, plans: Sequence[Plan], settings: DrawSettings) -> list[np.ndarray]:
     """Draws one (S, S, 3) uint8 picture for each plan, all at once.
 
     Raises:

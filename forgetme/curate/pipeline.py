@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from forgetme.curate import checks
-from forgetme.curate.fills import fill, made_by, record_try
+from forgetme.curate.fills import add_try, fill, made_by, record_try, try_payload
 from forgetme.errors import (
     DiskFullError,
+    ForgetmeError,
     MissingModelError,
     StoreVersionError,
     VerifierError,
 )
 from forgetme.record import masks
+from forgetme.record.images import mask_sha, png_bytes, read_image
 from forgetme.record.sample import NOT_CHECKED, Proposal, Ranked, Verdict
 from forgetme.record.settings import Settings
 from forgetme.stages.models import Models
@@ -146,6 +148,84 @@ def prepare(
     return row
 
 
+# ------------------------------------------------------- worked on elsewhere, taken in afterwards
+
+
+@dataclass(frozen=True, eq=False)
+class Worked:
+    """What the models made of an image, as `prepare` writes it into its events."""
+
+    proposed: dict[str, Any]  # the event, but its novelty: that hangs on those before; {}: failed
+    look: np.ndarray | None = None  # (D,) float32, the ranker's embedding
+    no_answer: str = ""  # why the verifier gave none
+    tried: dict[str, Any] | None = None  # the event of the fill
+    fill_png: bytes = b""
+    hole_rle: dict[str, Any] | None = None
+    failed: str = ""  # why there are no masks, or no fill of a confirmed one
+
+
+def work(image: np.ndarray, concept: str, models: Models, settings: Settings = DEFAULTS) -> Worked:
+    """Walks an image as far as the machine can, without a store: what `take` puts into one.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        concept: what to look for.
+        models: the stages.
+        settings: of the loop and the fill.
+    """
+    proposed = propose(image, concept, models, settings)
+    found = Worked(_proposed_payload(proposed, models), _look_of(image, models), proposed.no_answer)
+    if proposed.chosen is None:
+        return found
+    mask = proposed.ranked[proposed.chosen].proposal.mask
+    try:
+        made = fill(image, mask, models, settings)
+        others = checks.proposed_masks(found.proposed["proposals"])
+        seen = checks.checks_of(image, made, mask, concept, models, settings.thresholds, others)
+    except STOPS_EVERYTHING:
+        raise
+    except Exception as error:  # the masks were found all the same
+        return replace(
+            found, failed=str(error) if isinstance(error, ForgetmeError) else repr(error)
+        )
+    png = png_bytes(made.image)
+    back = read_image(png)
+    tried = try_payload(image, back, mask_sha(mask), made, settings, seen)
+    return replace(found, tried=tried, fill_png=png, hole_rle=masks.rle_encode(made.mask))
+
+
+def take(
+    store: Store,
+    row: SampleRow,
+    worked: Worked,
+    *,
+    by: str,
+    on_no_answer: Callable[[str], None] = lambda why: None,
+) -> SampleRow:
+    """Appends the events of `work` that a sample lacks: those that `prepare` had appended.
+
+    Raises:
+        ForgetmeError: the fill failed; the masks are taken.
+        StaleVersionError: somebody worked on the sample meanwhile; nothing of theirs is lost.
+    """
+    if row.state == "new" and worked.proposed:
+        maker, look = worked.proposed["ranked_by"], worked.look
+        novelty = None if look is None else store.looks.novelty(row, look, maker)
+        payload = worked.proposed | {"novelty": novelty}
+        row = store.append(row.id, "proposed", payload, by=by, expected_version=row.version)
+        if worked.no_answer:
+            on_no_answer(worked.no_answer)
+    if worked.failed:
+        raise ForgetmeError(worked.failed)
+    if worked.tried is None or not is_unfilled(store, row):
+        return row
+    if row.mask_sha != worked.tried["made_for"]:
+        return row  # a hand drew another mask meanwhile
+    store.put_png(worked.tried["image_sha"], worked.fill_png)
+    store.put_image(masks.rle_decode(worked.hole_rle))
+    return add_try(store, row, "filled", worked.tried, by=by)
+
+
 def is_unfilled(store: Store, row: SampleRow) -> bool:
     """Tells whether a confirmed or imported mask waits for its fill.
 
@@ -171,10 +251,13 @@ def is_unanswered(row: SampleRow, settings: Settings = DEFAULTS) -> bool:
 
 def novelty_of(store: Store, row: SampleRow, image: np.ndarray, models: Models) -> float | None:
     """Tells how new an image looks to the ranker among those before it; None if it cannot tell."""
+    look = _look_of(image, models)
+    return None if look is None else store.looks.novelty(row, look, made_by(models, "ranker"))
+
+
+def _look_of(image: np.ndarray, models: Models) -> np.ndarray | None:
     embed = getattr(models.ranker, "embed_images", None)  # a plain function of the user's has none
-    if embed is None:
-        return None
-    return store.looks.novelty(row, embed([image])[0], made_by(models, "ranker"))
+    return None if embed is None else embed([image])[0]
 
 
 def record_proposed(
@@ -187,15 +270,18 @@ def record_proposed(
     novelty: float | None = None,
 ) -> SampleRow:
     """Appends the `proposed` event."""
-    payload = {
+    payload = _proposed_payload(proposed, models) | {"novelty": novelty}
+    return store.append(row.id, "proposed", payload, by=by, expected_version=row.version)
+
+
+def _proposed_payload(proposed: Proposed, models: Models) -> dict[str, Any]:
+    return {
         "proposals": [_ranked_payload(ranked) for ranked in proposed.ranked],
         "chosen": proposed.chosen,
         "preset": models.preset,
         "ranked_by": made_by(models, "ranker"),
         "note": proposed.note,
-        "novelty": novelty,
     }
-    return store.append(row.id, "proposed", payload, by=by, expected_version=row.version)
 
 
 def _ranked_payload(ranked: Ranked) -> dict[str, Any]:

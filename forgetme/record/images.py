@@ -354,6 +354,11 @@ def array_sha(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def mask_sha(mask: np.ndarray) -> str:
+    """Returns the name that an (H, W) bool mask has in a store."""
+    return array_sha(mask.astype(np.uint8) * 255)
+
+
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that a crash leaves either the old content or all of the new one.
 

@@ -104,7 +104,9 @@ def distance_to(mask: np.ndarray) -> np.ndarray:
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     off = np.ascontiguousarray(~mask, dtype=np.uint8)
-    return cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    about = cv2.distanceTransform(off, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    # its last bits hang on where the array lies in memory; squares of distances are whole numbers
+    return np.sqrt(np.rint(np.square(about, dtype=np.float64))).astype(np.float32)
 
 
 def fill_margin(mask: np.ndarray) -> int:

@@ -54,6 +54,23 @@ class Blobs:
                 _write(self.folder, path, _encoded(array))
         return sha
 
+    def put_png(self, sha: str, data: bytes) -> None:
+        """Writes the file of an image whose pixels are known to have this name, durably.
+
+        Args:
+            sha: `images.array_sha` of its pixels; who reads it checks it.
+            data: the PNG.
+
+        Raises:
+            DiskFullError: no space left; nothing was written.
+        """
+        path = self._path(sha)
+        with _plain_errors(self.folder):
+            if path.exists() and self.problem(sha) is None:
+                _sync(path.parent)
+            else:
+                _write(self.folder, path, data)
+
     def get(self, sha: str) -> np.ndarray:
         """Returns the array of `put`, a mask as (H, W) uint8 0/255.
 

@@ -127,6 +127,18 @@ class Store:
         """
         return self._blobs.put(array)
 
+    def put_png(self, sha: str, data: bytes) -> None:
+        """Keeps an image that was encoded elsewhere, durably.
+
+        Args:
+            sha: of its pixels, as `put_image` returns it.
+            data: the PNG.
+
+        Raises:
+            DiskFullError: no space left; nothing was written.
+        """
+        self._blobs.put_png(sha, data)
+
     def get_image(self, sha: str) -> np.ndarray:
         """Returns the array of `put_image`; a mask comes as (H, W) uint8 0/255.
 
@@ -191,8 +203,27 @@ class Store:
                 f"image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}; "
                 "read it with images.read_image"
             )
-        sha = self._blobs.put(image)
-        height, width = image.shape[:2]
+        return self.import_kept(
+            self._blobs.put(image), image.shape[:2], name=name, concept=concept, by=by,
+            source=source, notes=notes, caption=caption, lineage=lineage, twin_of=twin_of,
+        )  # fmt: skip
+
+    def import_kept(
+        self,
+        sha: str,
+        size_hw: tuple[int, int],
+        *,
+        name: str,
+        concept: str,
+        by: str,
+        source: str = "",
+        notes: Sequence[str] = (),
+        caption: str = "",
+        lineage: dict[str, Any] | None = None,
+        twin_of: str | None = None,
+    ) -> SampleRow:
+        """Adds an image that the store has (`put_png`), as `import_image` does; of `size_hw` px."""
+        height, width = size_hw
         payload = {
             "image_sha": sha,
             "width": width,
