@@ -122,8 +122,10 @@ def part(page, name: str):
 
 def ready(page) -> None:
     """Waits until the shown sample has a mask and a background."""
-    page.wait_for_selector("[data-test='accept']:not([disabled])")
-    page.wait_for_function("document.querySelector('.fm').curate.stage.ready")
+    page.wait_for_function(
+        "document.querySelector(\"[data-test='accept']:not([disabled])\")"
+        " && document.querySelector('.fm').curate.stage.ready"
+    )
 
 
 def name_of(page) -> str:
@@ -165,6 +167,18 @@ def click_pixel(page, x: float, y: float, *, button: str = "left") -> None:
 
 
 # ------------------------------ end to end
+
+
+def test_nothing_can_be_decided_before_the_page_knows_its_sample(page) -> None:
+    held = []
+    page.route("**/forgetme/api/session", lambda route: held.append(route))
+    page.reload()
+    part(page, "accept").wait_for()
+    assert part(page, "accept").is_disabled()
+    assert part(page, "flag").is_disabled()
+    for route in held:
+        route.continue_()
+    ready(page)
 
 
 def test_curating_by_keyboard_ends_in_an_accepted_row(page, server: Server) -> None:

@@ -24,6 +24,7 @@ export class Decisions {
       { class: "fm-decisions", "aria-label": "Decisions" },
       ...Object.values(others), h("span", { class: "fm-spring" }), undo, accept,
     );
+    this.show(null); // nothing can be decided yet
   }
 
   show(sample) {
