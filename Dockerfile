@@ -23,7 +23,7 @@ ENV PYTHONUNBUFFERED=1 GRADIO_ANALYTICS_ENABLED=False
 VOLUME /data
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s CMD \
-    ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/', timeout=8)"]
+    ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/health', timeout=8)"]
 
 # A container's port is reached from outside it, so the page wants accounts. Make the first lead:
 #   docker run --rm -it -v forgetme:/data --entrypoint python IMAGE \

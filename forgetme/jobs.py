@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from forgetme.store import Store
 
 __all__ = [
-    "ENDED", "KINDS", "Job", "Kind", "Running", "State", "again", "get", "host_name", "list",
-    "read_log", "recorded", "run", "running", "start_queued", "stop", "submit",
+    "ENDED", "KINDS", "Job", "Kind", "Running", "State", "again", "end_children", "get",
+    "host_name", "list", "read_log", "recorded", "run", "running", "start_queued", "stop", "submit",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -200,6 +200,14 @@ def start_queued(store: Store) -> Sequence[str]:
         except OSError as error:
             store.jobs.end(row.id, "failed", error=f"no process could be started: {error}")
     return began
+
+
+def end_children() -> None:
+    """Asks the jobs that this process started to finish their step, and waits for them."""
+    for child in _children:
+        child.terminate()
+    for child in _children:
+        child.wait()
 
 
 def _next(rows: Sequence[JobRow]) -> JobRow | None:

@@ -200,6 +200,21 @@ def test_a_polite_signal_stops_a_job_as_its_button_does(store, kinds, tmp_path, 
     assert (job.state, job.result) == ("stopped", {"saved": 0})
 
 
+def test_a_worker_takes_up_jobs_and_a_polite_signal_ends_both_in_order(store, kinds, tmp_path):
+    command = ["-m", "forgetme", "job", "work", "--store", str(store.folder)]
+    worker = subprocess.Popen([sys.executable, *command], cwd=TESTS.parent)
+    try:
+        arguments = {"folder": str(tmp_path)}
+        asked = store.jobs.add("light", arguments, "ann", heavy=False)  # as another machine's page
+        at_step(store, asked.id, tmp_path)
+        worker.terminate()
+        assert worker.wait(SECONDS) == 0
+    finally:
+        worker.kill()
+    job = jobs.get(store, asked.id)
+    assert (job.state, job.result) == ("stopped", {"saved": 0})
+
+
 def test_job_killed_with_9_is_found_dead_with_its_last_lines(store, kinds, tmp_path):
     asked = start(store, "dies", tmp_path)
     job = state(store, asked.id, *jobs.ENDED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 job_app = typer.Typer(help="Long work: list it, stop it, read what it said.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
+
+LOOK_SECONDS = 2.0  # between looks for jobs
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `job list` shows it.")]
 
@@ -98,6 +102,22 @@ def stop(
     with open_store(store, blobs, existing=True) as opened:
         job = jobs.stop(opened, job_id, _login(), at_once=force)
     say(f"{job.kind} {job.id}: {job.state}")
+
+
+@job_app.command()
+def work(store: StoreOption, blobs: BlobsOption = None) -> None:
+    """Take up the store's jobs on this machine as they come, until Ctrl-C: beside the page's."""
+    from forgetme import jobs
+
+    stopped = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stopped.set())
+    with open_store(store, blobs) as opened:
+        note(f"takes up the jobs of {opened.location}")
+        while not stopped.wait(LOOK_SECONDS):
+            for job_id in jobs.start_queued(opened):
+                note(f"began {job_id}")
+        jobs.end_children()
 
 
 @job_app.command(hidden=True)

@@ -25,6 +25,8 @@ from forgetme.stages.addresses import check_proxies
 
 log = logging.getLogger("forgetme")
 PORT = 7860
+STREAMS_SECONDS = 3  # an open page's streams never end by themselves
+WORK_SECONDS = 20.0  # that a stop waits for the step at work; a second Ctrl-C does not
 GUESTS = ("viewer", "curator")
 DEMO = (
     "Nobody can sign in here, so this is a demo to look at: the bundled samples, in a store of its "
@@ -75,7 +77,11 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "environment, else ./forgetme-store)",
     )
     parser.add_argument(
-        "--blobs", metavar="DIR", help="folder of the images of a store on PostgreSQL"
+        "--blobs",
+        default=os.environ.get("FORGETME_BLOBS"),
+        metavar="DIR",
+        help="folder of the images of a store on PostgreSQL (default: FORGETME_BLOBS of the "
+        "environment)",
     )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="take in this folder's images; needs --concept"
@@ -207,7 +213,12 @@ def _serve(options: argparse.Namespace) -> int:
                     keeper.start()
 
         config = uvicorn.Config(
-            app, host=host, port=options.port, log_level="warning", access_log=False
+            app,
+            host=host,
+            port=options.port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=STREAMS_SECONDS,
         )
         try:
             Server(config).run()
@@ -218,7 +229,8 @@ def _serve(options: argparse.Namespace) -> int:
             ) from end
         finally:
             keeper.stop()
-            worker.stop(timeout=5)
+            if not worker.stop(timeout=WORK_SECONDS):
+                log.warning("The worker's last step took too long and was dropped; ask again.")
     return 0
 
 

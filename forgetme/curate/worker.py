@@ -90,6 +90,7 @@ class Worker:
         self._wishes_written: dict[tuple[str, ...], float] = {}
         self._concept: str | None = None
         self._queue: list[Job] = []
+        self._served: dict[str, int] = {}  # when each person's last job began, as a count
         self._running: Job | None = None
         self._since = 0.0
         self._errors: dict[str, JobError] = {}
@@ -132,7 +133,8 @@ class Worker:
             sample_id: on this sample. A job of the same kind and sample that is still queued is
                 replaced by this one.
             by: name recorded with the events.
-            urgent: before everything that is not; within both, first come, first served.
+            urgent: before everything that is not; within both, people take turns, and what one
+                of them asked for is done in that order.
             arguments: the method's further arguments: `fill_settings` for "refine", `index` for
                 "ask_verifier".
 
@@ -146,8 +148,7 @@ class Worker:
         with self._changed:
             if self._stopping:
                 raise ForgetmeError("The worker is stopping; start the page again.")
-            queue = [one for one in self._queue if not _same(one, job)]
-            self._queue = sorted([*queue, job], key=lambda one: not one.urgent)  # stable
+            self._queue = [one for one in self._queue if not _same(one, job)] + [job]
             self._errors.pop(sample_id, None)
             self._wake()
         return job
@@ -182,7 +183,7 @@ class Worker:
                 alive=self._thread.is_alive(),
                 running=self._running,
                 running_seconds=time.monotonic() - self._since if self._running else 0.0,
-                queued=tuple(self._queue),
+                queued=tuple(self._in_turn()),
                 errors=dict(self._errors),
                 done=self._done,
             )
@@ -228,7 +229,10 @@ class Worker:
                 if self._stopping:
                     return None
                 if self._queue:
-                    return self._take(self._queue.pop(0))
+                    job = self._in_turn()[0]
+                    self._queue.remove(job)
+                    self._served[job.by] = max(self._served.values(), default=0) + 1
+                    return self._take(job)
                 review, concept, failed = self._review, self._concept, set(self._errors)
                 wishes = self._wishes
             job = self._look_ahead(review, concept, failed)  # asks the store: without the lock
@@ -240,6 +244,16 @@ class Worker:
                 self._idle = True
                 self._changed.notify_all()
                 self._changed.wait(IDLE_SECONDS)
+
+    def _in_turn(self) -> list[Job]:
+        """The queue in the order in which it will run: no one's many wishes hold up another's."""
+        served, left, found = dict(self._served), list(self._queue), []
+        while left:
+            job = min(left, key=lambda one: (not one.urgent, served.get(one.by, 0)))
+            served[job.by] = max(served.values(), default=0) + 1
+            left.remove(job)
+            found.append(job)
+        return found
 
     def _take(self, job: Job) -> Job:
         self._running, self._since, self._idle = job, time.monotonic(), False

@@ -47,6 +47,8 @@ OPEN = (
     *SHOWN,
     "/gradio_api/queue/join",
     "/gradio_api/queue/data",
+    "/health",
+    "/metrics",
     "/login/huggingface",
     "/login/callback",
 )

@@ -29,6 +29,7 @@ from forgetme.ui import (
     holds,
     jobs,
     keys,
+    metrics,
     oauth,
     pictures,
     publish,
@@ -110,6 +111,9 @@ def build(
         app.include_router(topic.router(), **ours)
     app.include_router(compare.router(), **ours)
     app.include_router(pictures.router(), prefix="/forgetme")
+    timed = metrics.Metrics(review.store, worker)
+    app.include_router(timed.router())
+    app.add_middleware(timed.around)
     if hub is not None:
         app.include_router(oauth.router(hub))
     _speak_plainly(app, review)

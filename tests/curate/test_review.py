@@ -636,6 +636,19 @@ def test_urgent_jobs_go_first_and_a_repeated_one_runs_once(review, ids, truth):
     assert worker.stop(timeout=60)
 
 
+def test_people_take_turns_so_that_no_batch_holds_up_anothers_click(review, ids):
+    worker = Worker(review, ahead=0)  # not started: what waits, waits
+    for number, by in enumerate(["ann", "ann", "ann", "bob"]):
+        worker.submit("prepare", ids[number], by=by)
+    worker.submit("fill", ids[0], by="eve", urgent=False)
+    assert [job.by for job in worker.status().queued] == ["ann", "bob", "ann", "ann", "eve"]
+    worker.start()
+    assert worker.wait(60)
+    events = [event.by for event in review.store.events() if event.kind == "proposed"]
+    assert events == ["ann", "bob", "ann", "ann"]
+    assert worker.stop(timeout=60)
+
+
 def test_stop_finishes_the_running_job_and_drops_the_rest(review, ids, truth):
     gate, mask = threading.Event(), truth.truth.mask
     truth.truth.mask = lambda image: gate.wait(60) and mask(image)
