@@ -34,6 +34,7 @@ from forgetme.ui import (
     pictures,
     publish,
     queue,
+    runs,
     side,
     signin,
     team,
@@ -53,12 +54,11 @@ STYLES = (
     "inspector.css", "decisions.css", "dialogs.css", "jobs.css", "fills.css", "side.css",
     "curate.css", "dataset.css", "dataset-gallery.css", "dataset-side.css",
     "signin.css", "conflict.css", "native.css",
-    "train.css", "train-run.css",
     "compare.css", "compare-stage.css", "compare-views.css",
 )  # fmt: skip
 # In this order. A tab of ours has STATIC/<name>.html and STATIC/<name>.js with `mount`; a tab of
 # Gradio's own parts is built by its file.
-TABS = {"curate": None, "dataset": None, "train": None, "compare": None, "team": team.build}
+TABS = {"curate": None, "dataset": None, "train": train.build, "compare": None, "team": team.build}
 
 
 class _Static(StaticFiles):
@@ -107,7 +107,7 @@ def build(
     app.include_router(jobs.router(), **ours)
     app.include_router(fills.router(), **ours)
     app.include_router(side.router(), **ours)
-    for topic in (data, trail, publish, train):
+    for topic in (data, trail, publish, runs):
         app.include_router(topic.router(), **ours)
     app.include_router(compare.router(), **ours)
     app.include_router(pictures.router(), prefix="/forgetme")

@@ -1,341 +1,253 @@
-"""The Train tab: ask for a run, watch it, stop it, go on, take its patch.
-
-Nothing long runs here: a route writes a run down in the store's folder, hands it to a job and
-answers. A run is named, never a path. Leads act, viewers look.
-"""
+"""The Train tab: the form beside the runs, their curves and pictures, and what to do with them."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import json
+from typing import Any
 
-from fastapi import APIRouter, Path, Query
-from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
+import gradio as gr
 
-from forgetme import jobs
 from forgetme.curate.review import Review
-from forgetme.dataset.store_folders import zipped_files
-from forgetme.ui.guard import MAX_NUMBER
-from forgetme.ui.jobs import LINES
-from forgetme.ui.who import Curator, Lead, Viewer
-
-if TYPE_CHECKING:
-    from forgetme.train import Item, RunSettings
-    from forgetme.train.runs import Run
+from forgetme.ui import markup, run_views, runs, train_form
+from forgetme.ui.acts import Acts, validated
+from forgetme.ui.who import Person
 
 Json = dict[str, Any]
-NAME = r"^[a-z0-9][a-z0-9-]{0,79}$"
-WORD = r"^[^/\\\x00-\x1f]{1,80}$"  # a concept, which becomes part of a file's name
-Name = Annotated[str, Path(pattern=NAME)]
-Word = Annotated[str, Field(pattern=WORD)]
-MAX_PROMPT = 500  # characters
-MAX_KEEP = 100
-MAX_JOBS = 300  # looked through
-QUIET_SECONDS = 60.0  # a run of a command, whose log is older than this, has ended
+REFRESH_SECONDS = 2
+OPEN = ("queued", "running", "stopping")
+NOTHING = (
+    "No run yet. Choose what is to be forgotten and press start. It goes on when you close this "
+    "page."
+)
+NOTHING_SEEN = "No run yet. A lead starts one here; you can watch it forget."
+NO_SAMPLE = (
+    "No run yet, and no accepted sample to learn from. Accept some quadruples on the Curate tab; "
+    "or take a method that needs none, such as esd."
+)
+LINES = {"forget": "#3b6fe0", "keep": "#17794a", "not held": "#b07d1a"}
+LOSSES = {"each step": "#b9c7e8", "smoothed": "#3b6fe0"}
 
 
-Option = Annotated[float, Field(ge=-1e9, le=1e9)] | Annotated[str, Field(pattern=r"^[a-z-]{1,40}$")]
-
-
-class Settings(BaseModel):
-    """All fields of `RunSettings`; the run itself checks how they fit together."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    method: str = Field(max_length=40)
-    concept: Word
-    also: list[Word] = Field(default=[], max_length=MAX_KEEP)
-    prompt: str = Field(default="", max_length=MAX_PROMPT)
-    any_prompt: bool = False
-    anchor: str = Field(default="", max_length=MAX_PROMPT)
-    keep: list[Word] = Field(default=[], max_length=MAX_KEEP)
-    watch: list[Word] | None = Field(default=None, max_length=MAX_KEEP)  # None: the rest
-    retain_pictures: int = Field(default=0, ge=0, le=100_000)
-    trains: str = Field(max_length=40)
-    steps: int = Field(ge=0, le=10_000_000)
-    lr: float = Field(gt=0, le=1)
-    batch: int = Field(ge=1, le=4096)
-    accumulate: int = Field(default=1, ge=1, le=4096)
-    rank: int = Field(default=4, ge=1, le=1024)
-    precision: str = Field(default="no", max_length=10)
-    gradient_checkpointing: bool = False
-    clip: float = Field(default=1.0, ge=0, le=1e6)
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    probe_every: int = Field(default=100, ge=0, le=MAX_NUMBER)
-    save_every: int = Field(default=100, ge=0, le=MAX_NUMBER)
-    options: dict[Annotated[str, Field(max_length=40)], Option] = Field(default={}, max_length=40)
-
-
-class Plan(BaseModel):
-    """What a run would be."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    preset: Literal["tiny", "full"]
-    probe_pictures: int = Field(default=8, ge=0, le=1000)
-    settings: Settings
-
-
-class Start(Plan):
-    """A run to begin."""
-
-    name: str = Field(pattern=NAME)
-
-
-class GoOn(BaseModel):
-    """What may change when a run goes on."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-    steps: int | None = Field(default=None, ge=1, le=10_000_000)
-    lr: float | None = Field(default=None, gt=0, le=1)
-    gradient_checkpointing: bool | None = None
-
-
-def router() -> APIRouter:
-    """Builds the routes of the tab."""
-    routes = APIRouter(prefix="/api/train")
-    _reads(routes)
-    _acts(routes)
-    return routes
-
-
-def _reads(routes: APIRouter) -> None:
-    @routes.get("/form")
-    def form(review: Viewer) -> Json:
-        from forgetme.train import form
-        from forgetme.train.cost import machine
-
-        return {
-            "methods": form.methods(),
-            "presets": form.presets(),
-            "preset": review.models.preset,
-            "trains": form.TRAINS,
-            "choices": form.choices(),
-            "words": form.words(),
-            "machine": machine(),
-        }
-
-    @routes.get("/runs")
-    def listed(review: Viewer) -> Json:
-        from forgetme.train.runs import runs
-
-        found = _jobs(review)
-        accepted = [
-            {"name": one.concept, "accepted": one.selected} for one in review.store.table1()
-        ]
-        return {
-            "runs": [_summary(one, _job_of(one, found)) for one in runs(review.store)],
-            "concepts": accepted,
-        }
-
-    @routes.get("/runs/{name}")
-    def one(
-        name: Name,
-        review: Viewer,
-        after: Annotated[str, Query(pattern=r"^(\d{1,20}\.\d{1,15})?$")] = "",
-    ) -> Json:
-        from forgetme.train.runs import pictures, rows, run_of
-
-        run = run_of(review.store, name)
-        return {
-            **_summary(run, _job_of(run, _jobs(review))),
-            **rows(run.folder, after),
-            "settings": run.record,
-            "probes": pictures(run),
-        }
-
-    @routes.get("/runs/{name}/probes/{step}-{place}.png")
-    def strip(
-        name: Name,
-        step: Annotated[int, Path(ge=0, le=MAX_NUMBER)],
-        place: Annotated[int, Path(ge=0, le=MAX_KEEP)],
-        review: Viewer,
-    ) -> FileResponse:
-        from forgetme.train.runs import picture, run_of
-
-        path = picture(run_of(review.store, name), step, place)
-        headers = {"cache-control": "private, no-cache"}  # a name can be taken by another run
-        return FileResponse(path, media_type="image/png", headers=headers)
-
-    @routes.get("/runs/{name}/lines")
-    def lines(name: Name, review: Curator) -> Json:  # they may name files
-        from forgetme.train.runs import run_of
-
-        job = _job_of(run_of(review.store, name), _jobs(review))
-        return {"log": "" if job is None else jobs.read_log(review.store, job.id, lines=LINES)}
-
-
-def _acts(routes: APIRouter) -> None:
-    @routes.post("/check")
-    def check(body: Plan, review: Lead) -> Json:
-        return _checked(review, body)
-
-    @routes.post("/runs", status_code=202)
-    def start(body: Start, review: Lead) -> Json:
-        from forgetme.train import runs
-
-        settings, items = _planned(review, body)
-        checked = _checked(review, body)
-        if checked["problem"]:
-            raise HTTPException(400, checked["problem"])
-        run = runs.ask(
-            review.store, body.name, settings, items,
-            preset=body.preset, probe_pictures=body.probe_pictures, by=review.by,
-        )  # fmt: skip
-        return _submit(review, run)
-
-    @routes.post("/runs/{name}/stop")
-    def stop(name: Name, review: Lead) -> Json:
-        from forgetme.train.runs import run_of
-
-        run = run_of(review.store, name)
-        job = _job_of(run, _jobs(review))
-        if job is None or job.state in jobs.ENDED:
-            raise HTTPException(409, "This run is not at work.")
-        return _summary(run, jobs.stop(review.store, job.id, review.by))
-
-    @routes.post("/runs/{name}/resume", status_code=202)
-    def resume(name: Name, body: GoOn, review: Lead) -> Json:
-        from forgetme.train import runs
-
-        run = _idle(review, name)
-        changes = body.model_dump(exclude_none=True)
-        if run.asked is None:
-            raise HTTPException(
-                409, "A command made this run; go on with: python -m forgetme train … --resume"
+def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
+    """Builds the tab; returns the events that open it, and the timer that runs meanwhile."""
+    timer, chosen, names = gr.Timer(REFRESH_SECONDS, active=False), gr.State(""), gr.State([])
+    shown = gr.State(None)
+    with gr.Row(elem_classes="fm-columns fm-train"):
+        with gr.Column(scale=1, min_width=320, elem_classes="fm-form"):
+            opening, started = train_form.build(acts, chosen)
+        with gr.Column(scale=3, min_width=320):
+            gr.Markdown("## Runs")
+            table = gr.Dataframe(
+                headers=["Run", "Method", "State", "Step", "Forget", "Keep"],
+                interactive=False,
+                show_label=False,
+                buttons=[],
+                visible=False,
+                elem_id="fm-runs",
             )
-        if changes.get("steps", run.record["steps"]) < run.done:
-            raise HTTPException(409, f"This run has {run.done} steps already; name more.")
-        if changes:
-            settings = replace(run.asked.settings, **changes)
-            runs.change(run.folder, replace(run.asked, settings=settings))
-        return _submit(review, runs.run_of(review.store, name))
+            table_words = markup.html(value=markup.note("Loading …"), elem_id="fm-train-empty")
+            with gr.Column(visible=False) as panel:
+                head = markup.html(elem_id="fm-run")
+                with gr.Row(elem_classes="fm-acts", visible=False) as acting:
+                    stop = gr.Button("stop and save", elem_id="fm-run-stop", size="sm", scale=0)
+                    resume = gr.Button("go on", elem_id="fm-run-resume", size="sm", scale=0)
+                    longer = gr.Number(
+                        show_label=False,
+                        precision=0,
+                        container=False,
+                        elem_id="fm-run-steps",
+                        min_width=90,
+                        scale=0,
+                    )
+                    extend = gr.Button("train on", elem_id="fm-run-longer", size="sm", scale=0)
+                    patch = gr.Button("patch .zip", elem_id="fm-run-patch", size="sm", scale=0)
+                    compare = gr.Button("compare", link="?tab=compare", size="sm", scale=0)
+                    remove = gr.Button(
+                        "delete", variant="stop", elem_id="fm-run-delete", size="sm", scale=0
+                    )
+                with gr.Row(visible=False, elem_classes="fm-acts") as sure:
+                    gr.Markdown("Delete this run and its patch for good?")
+                    really = gr.Button(
+                        "delete it", variant="stop", size="sm", scale=0, elem_id="fm-run-really"
+                    )
+                    not_now = gr.Button("keep it", size="sm", scale=0)
+                advised = gr.Button(visible=False, variant="primary", elem_id="fm-run-advice")
+                with gr.Row():
+                    with gr.Column(min_width=300):
+                        loss = gr.LinePlot(
+                            x="step",
+                            y="loss",
+                            color="line",
+                            color_map=LOSSES,
+                            title="Loss",
+                            height=240,
+                            x_title="step",
+                            y_title=" ",
+                            color_title=" ",
+                            buttons=[],
+                            elem_id="fm-loss",
+                        )
+                        with gr.Row(elem_classes="fm-line"):
+                            term = gr.Dropdown(
+                                ["loss"],
+                                value="loss",
+                                label="Part",
+                                min_width=90,
+                                elem_id="fm-loss-term",
+                            )
+                            smooth = gr.Slider(
+                                0, 0.99, 0.9, step=0.01, label="Smooth", elem_id="fm-smoothing"
+                            )
+                            log = gr.Checkbox(
+                                label="log", elem_id="fm-log-scale", min_width=60, scale=0
+                            )
+                    with gr.Column(min_width=300):
+                        scores = gr.LinePlot(
+                            x="step",
+                            y="share",
+                            color="line",
+                            color_map=LINES,
+                            title="Still recognised",
+                            height=240,
+                            y_lim=[0, 1],
+                            x_title="step",
+                            y_title=" ",
+                            color_title=" ",
+                            buttons=[],
+                            elem_id="fm-scores",
+                        )
+                        score_words = markup.html(elem_id="fm-score-note")
+                with gr.Row(elem_classes="fm-line"):
+                    gr.Markdown("## Same prompts, same seeds")
+                    at = gr.Dropdown(
+                        [], label="After step", min_width=110, scale=0, elem_id="fm-probe-step"
+                    )
+                    everything = gr.Checkbox(
+                        label="all concepts", min_width=130, scale=0, elem_id="fm-probe-all"
+                    )
+                probes = markup.html(elem_id="fm-probes")
+                with gr.Accordion("Last lines", open=False, visible=False) as lines:
+                    tail = gr.Textbox(
+                        lines=12,
+                        max_lines=12,
+                        show_label=False,
+                        interactive=False,
+                        autoscroll=True,
+                        elem_id="fm-run-log",
+                    )
+                with gr.Accordion("Settings", open=False):
+                    told = markup.html(elem_id="fm-run-settings")
 
-    @routes.post("/runs/{name}/delete")
-    def delete(name: Name, review: Lead) -> Json:
-        from forgetme.train import runs
+    def look(
+        review: Review,
+        person: Person,
+        request: gr.Request,
+        held: dict[Any, Any],
+    ) -> dict[Any, Any]:
+        """Shows the runs, and the chosen one: how it stands, its curves and pictures."""
+        found = runs.list_runs(review)
+        known = [one["name"] for one in found]
+        busy = [one["name"] for one in found if one["state"] in ("running", "stopping")]
+        wanted = [held[chosen], request.query_params.get("run"), *busy, *known]
+        run = next((one for name in wanted for one in found if one["name"] == name), None)
+        looked_at = [held[one] for one in (term, smooth, log, at, everything)]
+        seen = json.dumps([found, run, looked_at, person.role])
+        if seen == held[shown]:
+            return {shown: seen}
+        accepted = any(row.selected for row in review.store.table1())
+        nothing = NOTHING_SEEN if person.role != "lead" else NOTHING if accepted else NO_SAMPLE
+        updates: dict[Any, Any] = {
+            shown: seen, names: known, chosen: run["name"] if run else "",
+            table: gr.Dataframe([run_views.line(one) for one in found], visible=bool(found)),
+            table_words: gr.HTML(markup.note(nothing), visible=not found),
+            panel: gr.Column(visible=run is not None),
+            sure: gr.Row(visible=False),
+        }  # fmt: skip
+        return updates if run is None else updates | panel_of(review, person, run, *looked_at)
 
-        _idle(review, name)
-        runs.delete(review.store, name)
-        return {"deleted": name}
+    def panel_of(
+        review: Review, person: Person, run: Json, part: str, weight: float, logarithm: bool,
+        step: int | None, all_concepts: bool,
+    ) -> dict[Any, Any]:  # fmt: skip
+        from forgetme.train import curves
+        from forgetme.train import runs as kept
+        from forgetme.train.form import words
 
-    @routes.get("/runs/{name}/patch.zip")
-    def download(name: Name, review: Lead) -> StreamingResponse:
-        from forgetme.train.runs import patch_files
+        on_disk = kept.run_of(review.store, run["name"])
+        rows, after, more = [], "", True
+        while more:
+            piece = kept.rows(on_disk.folder, after)
+            rows = piece["rows"] if piece["whole"] else rows + piece["rows"]
+            after, more = piece["next"], piece["more"]
+        parts = curves.terms(rows) or ["loss"]
+        part = part if part in parts else parts[0]
+        drawn = [row["probe"] for row in rows if "probe" in row]
+        pictures = kept.pictures(on_disk)
+        steps = sorted({one for there in pictures.values() for one in there if one > 0})
+        step = step if step in steps[:-1] else (steps or [None])[-1]
+        lead, open_ = person.role == "lead", run["state"] in OPEN
+        mine = lead and run["by"] is not None  # what a command made goes on by command
+        advice = run["advice"] or {}
+        return {
+            head: run_views.head(run),
+            acting: gr.Row(visible=lead or run["patch"] is not None),
+            stop: gr.Button(visible=lead and open_ and run["state"] != "stopping"),
+            resume: gr.Button(visible=mine and run["state"] == "stopped"),
+            longer: gr.Number(2 * run["steps"], visible=mine and run["state"] == "done"),
+            extend: gr.Button(visible=mine and run["state"] == "done"),
+            patch: gr.Button(visible=lead and not open_ and run["patch"] is not None,
+                             link=f"forgetme/api/train/runs/{run['name']}/patch.zip"),
+            compare: gr.Button(visible=not open_ and run["patch"] is not None),
+            remove: gr.Button(visible=lead and not open_),
+            advised: gr.Button(advice.get("act", ""), visible=lead and bool(advice.get("changes"))),
+            term: gr.Dropdown(parts, value=part, visible=len(parts) > 1),
+            loss: run_views.losses(curves.loss(rows, part), weight, logarithm),
+            scores: run_views.scores(drawn, run),
+            score_words: markup.note(run_views.scored(drawn, run)),
+            at: gr.Dropdown(steps, value=step, visible=len(steps) > 1),
+            probes: run_views.strips(run, pictures, drawn, step, all_concepts),
+            everything: gr.Checkbox(visible=len(pictures) > 3),
+            lines: gr.Accordion(visible=person.role != "viewer"),
+            tail: runs.run_log(review, run["name"]) if person.role != "viewer" else "",
+            told: run_views.settings(on_disk.record, words()),
+        }  # fmt: skip
 
-        run = _idle(review, name)
-        headers = {
-            "content-disposition": f'attachment; filename="{name}.zip"',
-            "cache-control": "no-store",
-        }
-        pieces = zipped_files(name, run.folder / "patch", patch_files(run))
-        return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+    def pick(names: list[str], line: gr.SelectData) -> str:
+        place = line.index[0] if isinstance(line.index, list) and line.index else None
+        return next((name for at, name in enumerate(names) if at == place), "")
 
+    def advise(review: Review, name: str) -> None:
+        run = next((one for one in runs.list_runs(review) if one["name"] == name), {})
+        resume_run(review, name, **(run.get("advice") or {}).get("changes") or {})
 
-def _planned(review: Review, body: Plan) -> tuple[RunSettings, list[Item]]:
-    """Returns the settings, and the accepted samples where the method learns from some."""
-    from forgetme.errors import ForgetmeError
-    from forgetme.train import RunSettings, items_of_store
-    from forgetme.train.form import needs_pictures, watched_apart
+    def go_on(review: Review, name: str, steps: int | None) -> None:
+        resume_run(review, name, steps)
 
-    values = body.settings.model_dump()
-    try:
-        names = (values["concept"], *values["also"])
-        watch = watched_apart(body.preset, names, values["keep"], values["watch"])
-        settings = RunSettings.of({**values, "watch": watch})
-        pictures = needs_pictures(settings.method, settings.options)
-    except ValueError as error:
-        raise ForgetmeError(str(error)) from error
-    wanted = settings.concepts if pictures else ()
-    return settings, [item for one in wanted for item in items_of_store(review.store, one)]
-
-
-def _checked(review: Review, body: Plan) -> Json:
-    """Says what stands in a run's way, and what it would cost."""
-    from forgetme.errors import ForgetmeError
-    from forgetme.train import form
-    from forgetme.train.cost import cost, machine, read_measure
-    from forgetme.train.runs import runs
-
-    try:
-        settings, items = _planned(review, body)
-        problem = form.problem(settings, items)
-        missing = next(one["problem"] for one in form.presets() if one["name"] == body.preset)
-    except ForgetmeError as error:
-        return {"problem": str(error), "cost": None}
-    found = [one for run in runs(review.store) if (one := read_measure(run.folder))]
-    told = cost(settings, body.probe_pictures, body.preset, machine()["device"], found)
-    return {"problem": missing or problem, "cost": asdict(told)}
-
-
-def _submit(review: Review, run: Run) -> Json:
-    job = jobs.submit(review.store, "train", {"name": run.name, "at": run.asked.at}, by=review.by)
-    return _summary(run, job)
-
-
-def _idle(review: Review, name: str) -> Run:
-    """Returns a run that nobody works at.
-
-    Raises:
-        HTTPException: it is at work, or waits for it.
-    """
-    from forgetme.train.runs import run_of
-
-    run = run_of(review.store, name)
-    job = _job_of(run, _jobs(review))
-    if job is not None and job.state not in jobs.ENDED:
-        raise HTTPException(409, "This run is at work or waits for it. Stop it first.")
-    log = run.folder / "log.jsonl"
-    if job is None and log.is_file() and time.time() - log.stat().st_mtime < QUIET_SECONDS:
-        raise HTTPException(409, "A command is at work on this run. Wait a minute after its end.")
-    return run
-
-
-def _jobs(review: Review) -> Sequence[jobs.Job]:
-    return jobs.list(review.store, limit=MAX_JOBS, kind="train")
-
-
-def _job_of(run: Run, found: Sequence[jobs.Job]) -> jobs.Job | None:
-    """Returns a run's latest job; None of a run that a command made."""
-    if run.asked is None:
-        return None
-    wanted = {"name": run.name, "at": run.asked.at}
-    return next((job for job in found if job.arguments == wanted), None)
-
-
-def _summary(run: Run, job: jobs.Job | None) -> Json:
-    """Returns what the list shows of a run."""
-    from forgetme.train.cost import seconds_left
-    from forgetme.train.trouble import advice
-
-    record, trouble = run.record, job and job.trouble
-    state = job.state if job else "done" if run.patch == record["steps"] else "stopped"
-    told = advice(run, trouble) if trouble and state in ("failed", "died") else None
-    left = None
-    if run.asked is not None and state == "running":
-        pictures = run.asked.probe_pictures
-        left = seconds_left(run.asked.settings, pictures, run.recent, run.done)
-    return {
-        "name": run.name,
-        "method": record["method"],
-        "concept": record["concept"],
-        "keep": record["keep"],
-        "watch": record.get("watch", []),
-        "trains": record["trains"],
-        "preset": run.asked and run.asked.preset,
-        "steps": record["steps"],
-        "done": run.done,
-        "state": state,
-        "words": job.words if job and state in ("running", "stopping") else "",
-        "seconds": run.seconds,
-        "seconds_left": None if left is None else round(left),
-        "by": run.asked and run.asked.by,
-        "at": run.asked and run.asked.at,
-        "pictures": len(run.asked.samples) if run.asked else record.get("pictures"),
-        "first": run.first,
-        "last": run.last,
-        "patch": run.patch,
-        "advice": told and asdict(told),
+    resume_run = validated(runs.resume_run)
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    lead = lambda act: acts.by("lead", act)  # noqa: E731
+    panels = [head, acting, stop, resume, longer, extend, patch, compare, remove, advised, term,
+              loss, scores, score_words, at, probes, everything, lines, tail, told]  # fmt: skip
+    looking = {
+        "fn": acts.by("viewer", look, reads=True),
+        "inputs": {chosen, shown, term, smooth, log, at, everything},
+        "outputs": [shown, names, chosen, table, table_words, panel, sure, *panels],
+        **quiet,
     }
+    timer.tick(**looking)
+    gr.on([term.input, smooth.release, log.input, at.input, everything.input], **looking)
+    started.then(**looking)
+    table.select(acts.by("viewer", pick, reads=True), names, chosen, **quiet).then(**looking)
+    stop.click(lead(runs.stop_run), chosen, None, **quiet).then(**looking)
+    resume.click(lead(runs.resume_run), chosen, None, **quiet).then(**looking)
+    extend.click(lead(go_on), [chosen, longer], None, **quiet).then(**looking)
+    advised.click(lead(advise), chosen, None, **quiet).then(**looking)
+    remove.click(lead(lambda: gr.Row(visible=True)), None, sure, **quiet)
+    not_now.click(lead(lambda: gr.Row(visible=False)), None, sure, **quiet)
+    really.click(lead(runs.delete_run), chosen, None, **quiet).then(**looking)
+    for act in (runs.start_run, runs.stop_run, runs.resume_run, runs.delete_run):
+        gr.api(lead(act), api_name=act.__name__)
+    gr.api(acts.by("lead", runs.check_run, reads=True), api_name="check_run")
+    gr.api(acts.by("curator", runs.run_log, reads=True), api_name="run_log")
+    gr.api(acts.by("viewer", runs.list_runs, reads=True), api_name="list_runs")
+    return [opening, looking], timer

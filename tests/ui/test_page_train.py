@@ -1,19 +1,20 @@
-"""The Train tab's routes: who may do what, strict bodies, names that are no paths."""
+"""What the Train tab does: who may do what, arguments that no run has, names that are no paths."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
 import zipfile
 from dataclasses import fields
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
 from page_server import Truth, TruthModels
 from PIL import Image
 from test_page_jobs import API, MARK, sign_in
+from test_signin import BLOCKS, _our_routes_only, asks  # noqa: F401 (a fixture)
 from train_job import STRIP, asked, fill, written
 
 from forgetme import jobs
@@ -22,10 +23,39 @@ from forgetme.curate.worker import Worker
 from forgetme.store import Store
 from forgetme.train import METHODS, RunSettings, runs
 from forgetme.train.form import settings_for
-from forgetme.ui import train
+from forgetme.ui import runs as acts_of_runs
+from forgetme.ui import train_form
+from forgetme.ui.acts import Acts
 from forgetme.ui.page import build
 
 TRAIN = API + "train/"
+
+
+class Tab:
+    """The tab's acts and routes, on a store whose jobs are written down and never begin."""
+
+    def __init__(self, store: Store) -> None:
+        review = Review(store, TruthModels(Truth()), by="ann")
+        worker = Worker(review)
+        app = build(review, worker)
+        self.store, self.door = store, app.app.state.door
+        self.client = TestClient(app, base_url="http://127.0.0.1:7860", headers=MARK)
+        found = BLOCKS(Acts(self.door, review, worker)).fns.values()
+        self.acts = {one.api_name or one.fn.__name__: one for one in found if one.fn}
+
+    def do(self, act: str, *values: object, by: TestClient | None = None):
+        """Does an act as the queue does it.
+
+        Raises:
+            gr.Error: it is refused; the message says why.
+        """
+        return self.acts[act].fn(asks(by or self.client), *values)
+
+    def form(self, act: str, **held: object) -> dict[str, object]:
+        """Does a handler of the form with some values; returns what it shows by element id."""
+        wanted = {f"fm-{name.replace('_', '-')}": value for name, value in held.items()}
+        values = {one: wanted.get(one.elem_id, one.value) for one in self.acts[act].inputs}
+        return {one.elem_id: value for one, value in self.do(act, values).items() if one.elem_id}
 
 
 @pytest.fixture
@@ -37,18 +67,12 @@ def cats(store: Store, drawn: Path, monkeypatch) -> Store:
 
 
 @pytest.fixture
-def client(cats: Store) -> TestClient:
-    review = Review(cats, TruthModels(Truth()), by="ann")
-    return TestClient(build(review, Worker(review)), base_url="http://127.0.0.1:7860")
+def tab(cats: Store, _our_routes_only: None) -> Tab:  # noqa: F811
+    return Tab(cats)
 
 
 def plan(**more: object) -> dict:
-    settings = settings_for("lora", "cat", "tiny", {}, {}, None).record()
-    return {"preset": "tiny", "probe_pictures": 8, "settings": {**settings, **more}}
-
-
-def post(client: TestClient, path: str, body: dict | None = None, **more):
-    return client.post(TRAIN + path, json=body or {}, headers=MARK, **more)
+    return {**settings_for("lora", "cat", "tiny", {}, {}, None).record(), **more}
 
 
 def queued(store: Store, name: str) -> jobs.Job:
@@ -61,42 +85,42 @@ def ended(store: Store, name: str, outcome: str, error: str | None = None) -> No
     store.jobs.end(queued(store, name).id, outcome, error=error)
 
 
-def test_body_has_every_setting_of_a_run() -> None:
-    assert set(train.Settings.model_fields) == {field.name for field in fields(RunSettings)}
-    assert train.NAME == runs.NAME
-
-
-def test_form_offers_methods_presets_and_concepts_with_their_accepted_samples(client) -> None:
-    form = client.get(TRAIN + "form").json()
-    assert [one["name"] for one in form["methods"]] == list(METHODS)
-    tiny, full = form["presets"]
-    assert (tiny["name"], full["name"], form["preset"]) == ("tiny", "full", "tiny")
-    assert "download" in full["problem"]  # it is not on this machine, and says what to do
-    assert form["choices"]["precision"][0] == "no"
-    listed = client.get(TRAIN + "runs").json()
-    assert listed == {"runs": [], "concepts": [{"name": "cat", "accepted": 4}]}
-
-
-def test_start_writes_the_run_down_and_hands_it_to_a_job(client, cats: Store) -> None:
-    answer = post(client, "runs", {**plan(steps=7), "name": "cat-lora"})
-    assert answer.status_code == 202, answer.text
-    told = answer.json()
-    assert (told["name"], told["state"], told["steps"], told["done"]) == (
-        "cat-lora",
-        "queued",
-        7,
-        0,
-    )
-    run = runs.run_of(cats, "cat-lora")
-    assert run.asked.settings.record() == {
-        **plan(steps=7)["settings"],
-        "keep": run.asked.settings.keep,
+def test_settings_of_the_page_are_those_of_a_run_and_every_method_fits_the_form() -> None:
+    assert {one.name for one in fields(acts_of_runs.Settings)} == {
+        one.name for one in fields(RunSettings)
     }
+    assert acts_of_runs.NAME == runs.NAME
+    assert max(len(one.options) for one in METHODS.values()) <= train_form.OPTIONS
+
+
+def test_form_has_the_methods_own_settings(tab: Tab) -> None:
+    *_, methods, _ = tab.do("open_form", False)
+    assert methods.choices == [(name, name) for name in METHODS]
+    shown = tab.form("show_method", train_method="lora", train_preset="tiny")
+    own = METHODS["lora"].presets["tiny"]
+    assert shown["fm-set-steps"]["value"] == own["steps"]
+    assert shown["fm-set-rank"]["info"] == "of the LoRA matrices; their scale is 1."
+    option = list(METHODS["lora"].options).index("retain")
+    assert float(shown[f"fm-option-{option}"].value) == own["options"]["retain"]
+    assert shown["fm-train-concept"].choices == [("cat, 4 accepted", "cat")]
+    assert "not defined for no-cross-attention" in shown["fm-train-trains-words"]
+    shown = tab.form("show_method", train_method="esd", train_preset="tiny")
+    assert ("dog", "dog") in shown["fm-train-concept"].choices, "a word is enough"
+
+
+def test_start_writes_the_run_down_and_hands_it_to_a_job(tab: Tab) -> None:
+    told = tab.do("start_run", "cat-lora", plan(steps=7), "tiny", 8)
+    assert (told["name"], told["state"]) == ("cat-lora", "queued")
+    assert (told["steps"], told["done"]) == (7, 0)
+    run = runs.run_of(tab.store, "cat-lora")
+    assert run.asked.settings.record() == {**plan(steps=7), "keep": run.asked.settings.keep,
+                                           "watch": run.asked.settings.watch}  # fmt: skip
     assert (len(run.asked.samples), run.asked.by, run.asked.preset) == (4, "ann", "tiny")
-    (job,) = jobs.list(cats, kind="train")
+    (job,) = jobs.list(tab.store, kind="train")
     assert job.arguments == {"name": "cat-lora", "at": run.asked.at}
     assert job.heavy  # several wait for each other
-    assert post(client, "runs", {**plan(), "name": "cat-lora"}).status_code == 400
+    with pytest.raises(gr.Error, match="already"):
+        tab.do("start_run", "cat-lora", plan(), "tiny", 8)
 
 
 @pytest.mark.parametrize(
@@ -112,22 +136,22 @@ def test_start_writes_the_run_down_and_hands_it_to_a_job(client, cats: Store) ->
         ({"steps": 0}, "lora learns step by step"),
     ],
 )
-def test_what_cannot_run_is_said_before_and_nothing_is_written(client, cats, more, words) -> None:
-    body = plan(**more)
-    assert words in post(client, "check", body).json()["problem"]
-    refused = post(client, "runs", {**body, "name": "x"})
-    assert refused.status_code == 400
-    assert words in refused.json()["words"]
-    assert runs.runs(cats) == []
-    assert jobs.list(cats, kind="train") == []
+def test_what_cannot_run_is_said_before_and_nothing_is_written(tab: Tab, more, words) -> None:
+    asked_for = plan(**more)
+    assert words in tab.do("check_run", asked_for, "tiny", 8)["problem"]
+    with pytest.raises(gr.Error) as refused:
+        tab.do("start_run", "x", asked_for, "tiny", 8)
+    assert words in refused.value.message
+    assert runs.runs(tab.store) == []
+    assert jobs.list(tab.store, kind="train") == []
 
 
-def test_check_says_minutes_and_memory_and_how_it_knows(client, cats: Store) -> None:
-    told = post(client, "check", plan()).json()
+def test_check_says_minutes_and_memory_and_how_it_knows(tab: Tab) -> None:
+    told = tab.do("check_run", plan(), "tiny", 8)
     assert told["problem"] is None
     assert told["cost"]["how"] == "estimated"
     assert told["cost"]["seconds"] > 0
-    assert "weights" in post(client, "check", {**plan(), "preset": "full"}).json()["problem"]
+    assert "weights" in tab.do("check_run", plan(), "full", 8)["problem"]
 
 
 @pytest.mark.parametrize(
@@ -135,121 +159,113 @@ def test_check_says_minutes_and_memory_and_how_it_knows(client, cats: Store) -> 
     [
         {"steps": -1}, {"steps": "7"}, {"lr": 0}, {"lr": float("inf")}, {"batch": -1},
         {"concept": "../../x"}, {"keep": ["a/b"]}, {"keep": ["a\x00"]}, {"path": "/etc"},
-        {"seed": -1},
+        {"seed": -1}, {"precision": "int1"}, {"steps": 10**9},
         {"options": {"retain": float("nan")}}, {"options": {"retain": "1"}}, {"prompt": "x" * 501},
     ],
 )  # fmt: skip
-def test_settings_that_are_none_are_refused_by_the_body(client, cats: Store, wrong: dict) -> None:
-    content = json.dumps({**plan(**wrong), "name": "x"})
-    headers = {**MARK, "content-type": "application/json"}
-    assert client.post(TRAIN + "runs", content=content, headers=headers).status_code == 422
-    assert runs.runs(cats) == []
+def test_settings_that_are_none_are_refused(tab: Tab, wrong: dict) -> None:
+    with pytest.raises(gr.Error, match="Correct it and try again"):
+        tab.do("start_run", "x", plan(**wrong), "tiny", 8)
+    assert runs.runs(tab.store) == []
 
 
-def test_viewers_look_and_leads_act(client, cats: Store) -> None:
-    written(asked(cats, "cat"), 4, probes=(0, 4))
-    lead = sign_in(client, cats, "lena", "lead")
-    curator = sign_in(client, cats, "cem", "curator")
-    viewer = sign_in(client, cats, "vic", "viewer")
-    assert client.get(TRAIN + "runs").status_code == 401
-    for path in ("form", "runs", "runs/cat", "runs/cat/probes/4-0.png"):
-        assert client.get(TRAIN + path, headers=viewer).status_code == 200, path
-    assert client.get(TRAIN + "runs/cat/lines", headers=viewer).status_code == 403
-    assert client.get(TRAIN + "runs/cat/lines", headers=curator).status_code == 200
-    acts = [("check", plan()), ("runs", {**plan(), "name": "mine"})]
-    acts += [(f"runs/cat/{act}", {}) for act in ("stop", "resume", "delete")]
-    for who in (viewer, curator):
-        for path, body in acts:
-            assert client.post(TRAIN + path, json=body, headers=who).status_code == 403, path
-        assert client.get(TRAIN + "runs/cat/patch.zip", headers=who).status_code == 403
-    assert [one.name for one in runs.runs(cats)] == ["cat"]
-    assert client.post(TRAIN + "check", json=plan(), headers=lead).status_code == 200
+def test_viewers_look_and_leads_act(tab: Tab) -> None:
+    written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    people = {}
+    for name, role in (("lena", "lead"), ("cem", "curator"), ("vic", "viewer")):
+        people[role] = TestClient(tab.client.app, base_url="http://127.0.0.1:7860")
+        people[role].cookies.update(cookie_of(sign_in(tab.client, tab.store, name, role)))
+    assert tab.client.get(TRAIN + "runs/cat/probes/4-0.png").status_code == 401
+    for role, who in people.items():
+        assert [one["name"] for one in tab.do("list_runs", by=who)] == ["cat"]
+        assert who.get(TRAIN + "runs/cat/probes/4-0.png").status_code == 200
+        if role == "lead":
+            continue
+        assert who.get(TRAIN + "runs/cat/patch.zip").status_code == 403
+        for act, values in (("check_run", [plan()]), ("start_run", ["mine", plan()]),
+                            ("stop_run", ["cat"]), ("resume_run", ["cat"]),
+                            ("delete_run", ["cat"])):  # fmt: skip
+            with pytest.raises(gr.Error, match="needs the role lead"):
+                tab.do(act, *values, by=who)
+    with pytest.raises(gr.Error, match="needs the role curator"):  # the lines may name files
+        tab.do("run_log", "cat", by=people["viewer"])
+    assert tab.do("run_log", "cat", by=people["curator"]) == ""
+    assert [one.name for one in runs.runs(tab.store)] == ["cat"]
 
 
-def test_acts_need_the_mark_of_the_page(client, cats: Store) -> None:
-    written(asked(cats, "cat"), 4)
-    for path in ("runs/cat/delete", "runs/cat/resume", "check"):
-        assert client.post(TRAIN + path, json={}).status_code == 403
-    assert len(runs.runs(cats)) == 1
+def cookie_of(headers: dict[str, str]) -> dict[str, str]:
+    name, _, value = headers["Cookie"].partition("=")
+    return {name: value}
 
 
 @pytest.mark.parametrize(
     "path",
     [
         "runs/..", "runs/%2e%2e", "runs/nobody", "runs/cat/probes/3-0.png",
-        "runs/cat/probes/4-9.png",
-        "runs/cat/probes/-1-0.png", "runs/cat/probes/4-0/../../run.json", "runs/CAT",
-        "runs/cat?after=../../x", "runs/cat?after=1", "runs/nobody/patch.zip",
+        "runs/cat/probes/4-9.png", "runs/cat/probes/-1-0.png",
+        "runs/cat/probes/4-0/../../run.json", "runs/CAT/patch.zip", "runs/nobody/patch.zip",
     ],
 )  # fmt: skip
-def test_names_that_are_no_run_or_picture_get_nothing(client, cats: Store, path: str) -> None:
-    written(asked(cats, "cat"), 4, probes=(0, 4))
-    assert client.get(TRAIN + path).status_code in (404, 422)
+def test_names_that_are_no_run_or_picture_get_nothing(tab: Tab, path: str) -> None:
+    written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    assert tab.client.get(TRAIN + path).status_code in (404, 422)
+    for name in ("..", "CAT", "nobody", "a/b"):
+        with pytest.raises(gr.Error):
+            tab.do("delete_run", name)
 
 
-def test_chosen_run_comes_with_new_rows_only(client, cats: Store) -> None:
-    run = written(asked(cats, "cat"), 4, probes=(0, 4))
-    first = client.get(TRAIN + "runs/cat").json()
-    assert [row["step"] for row in first["rows"] if "loss" in row] == [1, 2, 3, 4]
-    assert first["probes"] == {"0": [0, 4], "1": [0, 4]}
-    assert (first["pictures"], first["settings"]["concept"]) == (4, "cat")
-    with (run.folder / "log.jsonl").open("a") as file:
-        file.write('{"step": 5, "seconds": 2.5, "loss": 0.2}\n')
-    second = client.get(f"{TRAIN}runs/cat?after={first['next']}").json()
-    assert (second["rows"], second["done"]) == ([{"step": 5, "seconds": 2.5, "loss": 0.2}], 5)
-
-
-def test_probe_picture_is_the_file_itself(client, cats: Store) -> None:
-    run = written(asked(cats, "cat"), 4, probes=(0, 4))
-    answer = client.get(TRAIN + "runs/cat/probes/4-1.png")
+def test_probe_picture_is_the_file_itself(tab: Tab) -> None:
+    run = written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    answer = tab.client.get(TRAIN + "runs/cat/probes/4-1.png")
     assert answer.headers["content-type"] == "image/png"
     assert answer.content == (run.folder / "probes" / "000004 dog.png").read_bytes()
     assert Image.open(io.BytesIO(answer.content)).size == STRIP
 
 
-def test_waiting_run_is_stopped_and_goes_on_with_what_may_change(client, cats: Store) -> None:
-    written(asked(cats, "cat"), 4)
-    queued(cats, "cat")
-    assert post(client, "runs/cat/resume").status_code == 409
-    assert post(client, "runs/cat/delete").status_code == 409
-    assert client.get(TRAIN + "runs/cat/patch.zip").status_code == 409
-    assert post(client, "runs/cat/stop").json()["state"] == "stopped"
-    assert post(client, "runs/cat/stop").status_code == 409
-    for wrong in ({"batch": 1}, {"steps": "9"}, {"lr": 0}):
-        assert post(client, "runs/cat/resume", wrong).status_code == 422
-    assert "4 steps already" in post(client, "runs/cat/resume", {"steps": 3}).json()["words"]
-    on = post(client, "runs/cat/resume", {"steps": 500, "gradient_checkpointing": True})
-    assert (on.status_code, on.json()["state"], on.json()["steps"]) == (202, "queued", 500)
-    settings = runs.run_of(cats, "cat").asked.settings
+def test_waiting_run_is_stopped_and_goes_on_with_what_may_change(tab: Tab) -> None:
+    written(asked(tab.store, "cat"), 4)
+    queued(tab.store, "cat")
+    for act in ("resume_run", "delete_run"):
+        with pytest.raises(gr.Error, match="Stop it first"):
+            tab.do(act, "cat")
+    assert tab.client.get(TRAIN + "runs/cat/patch.zip").status_code == 409
+    assert tab.do("stop_run", "cat")["state"] == "stopped"
+    with pytest.raises(gr.Error, match="not at work"):
+        tab.do("stop_run", "cat")
+    for wrong, words in ((["9"], "steps"), ([None, 0], "lr"), ([3], "4 steps already")):
+        with pytest.raises(gr.Error, match=words):
+            tab.do("resume_run", "cat", *wrong)
+    on = tab.do("resume_run", "cat", 500, None, True)
+    assert (on["state"], on["steps"]) == ("queued", 500)
+    settings = runs.run_of(tab.store, "cat").asked.settings
     assert (settings.steps, settings.gradient_checkpointing, settings.batch) == (500, True, 2)
 
 
-def test_failed_run_says_what_to_do_and_shows_its_last_lines(client, cats: Store) -> None:
-    run = written(asked(cats, "cat"), 4, diverged=3)
-    job = queued(cats, "cat")
-    path = cats.jobs.log_path(job.id)
+def test_failed_run_says_what_to_do_and_shows_its_last_lines(tab: Tab) -> None:
+    run = written(asked(tab.store, "cat"), 4, diverged=3)
+    job = queued(tab.store, "cat")
+    path = tab.store.jobs.log_path(job.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"line {n}\n" for n in range(300)) + "error: the loss is nan\n")
-    cats.jobs.end(job.id, "failed", error="the loss is nan at step 3; --resume --lr 1")
-    (told,) = client.get(TRAIN + "runs").json()["runs"]
-    assert told["state"] == "failed"
+    tab.store.jobs.end(job.id, "failed", error="the loss is nan at step 3; --resume --lr 1")
+    (told,) = tab.do("list_runs")
     rate = run.record["lr"] / 4
-    assert told["advice"]["changes"] == {"lr": rate}
+    assert (told["state"], told["advice"]["changes"]) == ("failed", {"lr": rate})
     assert "--lr" not in told["advice"]["words"]
-    lines = client.get(TRAIN + "runs/cat/lines").json()["log"].splitlines()
+    lines = tab.do("run_log", "cat").splitlines()
     assert (lines[-1], len(lines)) == ("error: the loss is nan", 60)
-    on = post(client, "runs/cat/resume", told["advice"]["changes"])
-    assert (on.status_code, runs.run_of(cats, "cat").asked.settings.lr) == (202, rate)
+    tab.do("advise", "cat")
+    assert runs.run_of(tab.store, "cat").asked.settings.lr == rate
 
 
-def test_patch_comes_as_a_zip_of_its_own_files(client, cats: Store) -> None:
-    run = written(asked(cats, "cat"), 4)
-    ended(cats, "cat", "done")
+def test_patch_comes_as_a_zip_of_its_own_files(tab: Tab) -> None:
+    run = written(asked(tab.store, "cat"), 4)
+    ended(tab.store, "cat", "done")
     patch = run.folder / "patch"
     (patch / "pictures").mkdir()
     (patch / "pictures" / "cat-after.png").write_bytes(b"png")
     (patch / "link").symlink_to(run.folder / "run.json")
-    answer = client.get(TRAIN + "runs/cat/patch.zip")
+    answer = tab.client.get(TRAIN + "runs/cat/patch.zip")
     assert 'filename="cat.zip"' in answer.headers["content-disposition"]
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert archive.testzip() is None
@@ -259,12 +275,14 @@ def test_patch_comes_as_a_zip_of_its_own_files(client, cats: Store) -> None:
     assert weights == (patch / "patch.safetensors").read_bytes()
 
 
-def test_run_that_a_command_writes_now_is_left_alone(client, cats: Store) -> None:
-    run = written(asked(cats, "cat"), 4)
+def test_run_that_a_command_writes_now_is_left_alone(tab: Tab) -> None:
+    run = written(asked(tab.store, "cat"), 4)
     (run.folder / "asked.json").unlink()
-    assert "A command is at work" in post(client, "runs/cat/delete").json()["words"]
+    with pytest.raises(gr.Error, match="A command is at work"):
+        tab.do("delete_run", "cat")
     long_ago = run.folder.stat().st_mtime - 1000
     os.utime(run.folder / "log.jsonl", (long_ago, long_ago))
-    assert post(client, "runs/cat/resume").status_code == 409  # it goes on by command
-    assert post(client, "runs/cat/delete").json() == {"deleted": "cat"}
-    assert runs.runs(cats) == []
+    with pytest.raises(gr.Error, match="--resume"):
+        tab.do("resume_run", "cat")
+    assert tab.do("delete_run", "cat") == {"deleted": "cat"}
+    assert runs.runs(tab.store) == []

@@ -169,9 +169,11 @@ def test_cve_2026_65986_the_team_tab_shows_text(page, server) -> None:
 def test_cve_2024_26152_a_run_and_its_errors_are_text(page, server) -> None:
     """CVE-2024-26152, on what a training run's folder says."""
     page.goto(f"{server.url}/?tab=train")
-    part(page, "run-evil").click()
-    part(page, "run").wait_for()
-    page.wait_for_function("text => document.body.innerText.split(text).length > 2", arg=EVIL)
+    says(page, "#fm-runs")
+    says(page, "#fm-run", 2)  # what it forgets, and what went wrong
+    says(page, "#fm-probes")
+    page.get_by_role("button", name="Settings", exact=True).click()
+    says(page, "#fm-run-settings")
 
 
 def test_cve_2024_26152_a_comparison_is_text(page, server) -> None:
