@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup, escape
 
-_STEPS = ((60, "s", 1), (3600, "min", 60), (86_400, "h", 3600), (30 * 86_400, "days", 86_400))
+_STEPS = ((3600, "min", 60), (86_400, "h", 3600), (30 * 86_400, "days", 86_400))
 
 
 def html(**props: Any) -> gr.HTML:
@@ -89,7 +89,7 @@ def number(value: float | None, digits: int = 2, unit: str = "") -> str:
 
 
 def ago(at: str | None) -> str:
-    """Returns how long ago a moment was, in words that hold in every time zone.
+    """Returns how long ago a moment was, in words that hold in every time zone and for a minute.
 
     Args:
         at: ISO 8601; None is a dash.
@@ -97,7 +97,9 @@ def ago(at: str | None) -> str:
     if at is None:
         return "–"
     seconds = (datetime.now(timezone.utc) - datetime.fromisoformat(at)).total_seconds()
+    if seconds < 60:
+        return "just now"
     for below, unit, length in _STEPS:
         if seconds < below:
-            return f"{max(0, int(seconds / length))} {unit} ago"
+            return f"{int(seconds / length)} {unit} ago"
     return datetime.fromisoformat(at).strftime("%d %b %Y")

@@ -18,6 +18,7 @@ from forgetme.ui import markup, pictures, views
 from forgetme.ui.acts import Acts
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.markup import ago, number
+from forgetme.ui.news import news
 from forgetme.ui.who import Door, Person, Refusal
 
 Json = dict[str, Any]
@@ -136,6 +137,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
     timer = gr.Timer(REFRESH_SECONDS, active=False)
     closed = markup.html(elem_id="fm-team-closed", visible=False)
     waiting, chosen, only = gr.State([]), gr.State(None), gr.State("")
+    marks = gr.State({})
     with gr.Row(elem_classes="fm-columns", visible=False) as body:
         with gr.Column(scale=3, min_width=320):
             gr.Markdown("## Who did what")
@@ -196,40 +198,49 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             shown, figures, pairs, disputed, accounts, no_accounts, account, comments]  # fmt: skip
 
     def look(
-        review: Review, person: Person, request: gr.Request, chosen: Json | None, only: str
-    ) -> tuple:
+        review: Review, person: Person, request: gr.Request, held: dict[Any, Any]
+    ) -> dict[Any, Any]:
+        all_of_it = look_at(review, person, request, held[chosen], held[only])
+        told, after = news(all_of_it, held.get(marks, {}))
+        if marks in held and told.get(waiting) == held[waiting]:
+            told.pop(gallery, None)  # only which one is chosen differs, by a click on it
+        return told | {marks: after}
+
+    def look_at(
+        review: Review, person: Person, request: gr.Request, picked: Json | None, only: str
+    ) -> dict[Any, Any]:
         if person.role != "lead":
             hidden = gr.HTML(markup.note(CLOSED.format(person.role)), visible=True)
-            return (hidden, gr.Row(visible=False), *[gr.skip()] * (len(seen) - 2))
+            return {closed: hidden, body: gr.Row(visible=False)}
         store = review.store
         found = team.agreement(store)
         shares = team.shares(store, found)
         rows, total = store.queries.to_review(by=only or None, limit=REVIEW_PAGE)
-        kept = [one for one in rows if chosen and one.id == chosen.get("id")]
+        kept = [one for one in rows if picked and one.id == picked.get("id")]
         row = (kept or rows or [None])[0]
         thumbnails = f"{pictures.base(request)}thumbnail/256/"
         everyone = store.people.list()
-        return (
-            gr.HTML(visible=False),
-            gr.Row(visible=True),
-            gr.Dataframe([_work(one) for one in shares], visible=bool(shares)),
-            WORK_WORDS if shares else NOBODY,
-            _count(total, only),
-            gr.Button(visible=bool(only)),
-            gr.Row(visible=bool(rows)),
-            gr.Gallery([(f"{thumbnails}{one.image_sha}.png", one.name) for one in rows],
-                       selected_index=rows.index(row) if row else None),
-            [one.id for one in rows],
-            {"id": row.id, "version": row.version} if row else None,
-            _sample(row) if row else "",
-            _agreement(found),
-            gr.Dataframe([_pair(one) for one in found.pairs], visible=bool(found.pairs)),
-            gr.HTML(_disputed(found), visible=bool(found.disputed)),
-            gr.Dataframe([_account(one) for one in everyone], visible=bool(everyone)),
-            gr.HTML(markup.note(NO_ACCOUNTS), visible=not everyone),
-            gr.Dropdown([one.name for one in everyone]),
-            _comments(store),
-        )  # fmt: skip
+        return {
+            closed: gr.HTML(visible=False),
+            body: gr.Row(visible=True),
+            work: gr.Dataframe([_work(one) for one in shares], visible=bool(shares)),
+            work_note: WORK_WORDS if shares else NOBODY,
+            count: _count(total, only),
+            everybody: gr.Button(visible=bool(only)),
+            reviewing: gr.Row(visible=bool(rows)),
+            gallery: gr.Gallery([(f"{thumbnails}{one.image_sha}.png", one.name) for one in rows],
+                                selected_index=rows.index(row) if row else None),
+            waiting: [one.id for one in rows],
+            chosen: {"id": row.id, "version": row.version} if row else None,
+            shown: _sample(row) if row else "",
+            figures: _agreement(found),
+            pairs: gr.Dataframe([_pair(one) for one in found.pairs], visible=bool(found.pairs)),
+            disputed: gr.HTML(_disputed(found), visible=bool(found.disputed)),
+            accounts: gr.Dataframe([_account(one) for one in everyone], visible=bool(everyone)),
+            no_accounts: gr.HTML(markup.note(NO_ACCOUNTS), visible=not everyone),
+            account: gr.Dropdown([one.name for one in everyone]),
+            comments: _comments(store),
+        }  # fmt: skip
 
     def only_theirs(line: gr.SelectData) -> str:
         return str((getattr(line, "row_value", None) or [""])[0])
@@ -270,8 +281,9 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
 
     add_person = add_person_to(acts.door)
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    looking = {"fn": acts.by("viewer", look, reads=True), "inputs": [chosen, only], "outputs": seen,
-               **quiet}  # fmt: skip
+    opening = {"fn": acts.by("viewer", look, reads=True), "inputs": {chosen, only, waiting},
+               "outputs": [*seen, marks], **quiet}  # fmt: skip
+    looking = opening | {"inputs": {chosen, only, waiting, marks}}
     timer.tick(**looking)
     for event, act, inputs, outputs in (
         (work.select, only_theirs, None, only),
@@ -290,7 +302,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         gr.api(acts.by("lead", act), api_name=act.__name__)
     for act in (team_report, people):
         gr.api(acts.by("lead", act, reads=True), api_name=act.__name__)
-    return [looking], timer
+    return [opening], timer
 
 
 def _version(chosen: Json | None) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import gradio as gr
 from forgetme.curate.review import Review
 from forgetme.ui import markup, run_views, runs, train_form
 from forgetme.ui.acts import Acts, validated
+from forgetme.ui.news import news
 from forgetme.ui.who import Person
 
 Json = dict[str, Any]
@@ -31,7 +32,7 @@ LOSSES = {"each step": "#b9c7e8", "smoothed": "#3b6fe0"}
 def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
     """Builds the tab; returns the events that open it, and the timer that runs meanwhile."""
     timer, chosen, names = gr.Timer(REFRESH_SECONDS, active=False), gr.State(""), gr.State([])
-    shown = gr.State(None)
+    shown, marks, doomed = gr.State(""), gr.State({}), gr.State("")
     with gr.Row(elem_classes="fm-columns fm-train"):
         with gr.Column(scale=1, min_width=320, elem_classes="fm-form"):
             opening, started = train_form.build(acts, chosen)
@@ -151,8 +152,8 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         wanted = [held[chosen], request.query_params.get("run"), *busy, *known]
         run = next((one for name in wanted for one in found if one["name"] == name), None)
         looked_at = [held[one] for one in (term, smooth, log, at, everything)]
-        seen = json.dumps([found, run, looked_at, person.role])
-        if seen == held[shown]:
+        seen = json.dumps([found, run, looked_at, held[doomed], person.role])
+        if seen == held.get(shown):
             return {shown: seen}
         accepted = any(row.selected for row in review.store.table1())
         nothing = NOTHING_SEEN if person.role != "lead" else NOTHING if accepted else NO_SAMPLE
@@ -161,9 +162,12 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             table: gr.Dataframe([run_views.line(one) for one in found], visible=bool(found)),
             table_words: gr.HTML(markup.note(nothing), visible=not found),
             panel: gr.Column(visible=run is not None),
-            sure: gr.Row(visible=False),
+            sure: gr.Row(visible=run is not None and run["name"] == held[doomed]),
         }  # fmt: skip
-        return updates if run is None else updates | panel_of(review, person, run, *looked_at)
+        if run is not None:
+            updates |= panel_of(review, person, run, *looked_at)
+        new, after = news(updates, held.get(marks, {}))
+        return new | {marks: after}
 
     def panel_of(
         review: Review, person: Person, run: Json, part: str, weight: float, logarithm: bool,
@@ -220,34 +224,44 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         run = next((one for one in runs.list_runs(review) if one["name"] == name), {})
         resume_run(review, name, **(run.get("advice") or {}).get("changes") or {})
 
-    def go_on(review: Review, name: str, steps: int | None) -> None:
+    def delete(review: Review, name: str) -> str:
+        delete_run(review, name)
+        return ""
+
+    def stop_it(review: Review, name: str) -> None:
+        stop_run(review, name)
+
+    def go_on(review: Review, name: str, steps: int | None = None) -> None:
         resume_run(review, name, steps)
 
-    resume_run = validated(runs.resume_run)
+    acting_on = (runs.stop_run, runs.resume_run, runs.delete_run)
+    stop_run, resume_run, delete_run = map(validated, acting_on)
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     lead = lambda act: acts.by("lead", act)  # noqa: E731
     panels = [head, acting, stop, resume, longer, extend, patch, compare, remove, advised, term,
               loss, scores, score_words, at, probes, everything, lines, tail, told]  # fmt: skip
-    looking = {
+    asked = {chosen, doomed, term, smooth, log, at, everything}
+    opened = {
         "fn": acts.by("viewer", look, reads=True),
-        "inputs": {chosen, shown, term, smooth, log, at, everything},
-        "outputs": [shown, names, chosen, table, table_words, panel, sure, *panels],
+        "inputs": asked,
+        "outputs": [shown, marks, names, chosen, table, table_words, panel, sure, *panels],
         **quiet,
     }
+    looking = opened | {"inputs": asked | {shown, marks}}
     timer.tick(**looking)
     gr.on([term.input, smooth.release, log.input, at.input, everything.input], **looking)
     started.then(**looking)
     table.select(acts.by("viewer", pick, reads=True), names, chosen, **quiet).then(**looking)
-    stop.click(lead(runs.stop_run), chosen, None, **quiet).then(**looking)
-    resume.click(lead(runs.resume_run), chosen, None, **quiet).then(**looking)
+    stop.click(lead(stop_it), chosen, None, **quiet).then(**looking)
+    resume.click(lead(go_on), chosen, None, **quiet).then(**looking)
     extend.click(lead(go_on), [chosen, longer], None, **quiet).then(**looking)
     advised.click(lead(advise), chosen, None, **quiet).then(**looking)
-    remove.click(lead(lambda: gr.Row(visible=True)), None, sure, **quiet)
-    not_now.click(lead(lambda: gr.Row(visible=False)), None, sure, **quiet)
-    really.click(lead(runs.delete_run), chosen, None, **quiet).then(**looking)
-    for act in (runs.start_run, runs.stop_run, runs.resume_run, runs.delete_run):
+    remove.click(lead(lambda name: name), chosen, doomed, **quiet).then(**looking)
+    not_now.click(lead(lambda: ""), None, doomed, **quiet).then(**looking)
+    really.click(lead(delete), doomed, doomed, **quiet).then(**looking)
+    for act in (runs.start_run, *acting_on):
         gr.api(lead(act), api_name=act.__name__)
     gr.api(acts.by("lead", runs.check_run, reads=True), api_name="check_run")
     gr.api(acts.by("curator", runs.run_log, reads=True), api_name="run_log")
     gr.api(acts.by("viewer", runs.list_runs, reads=True), api_name="list_runs")
-    return [opening, looking], timer
+    return [opening, opened], timer

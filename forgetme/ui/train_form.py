@@ -18,7 +18,6 @@ Json = dict[str, Any]
 MAIN = ("steps", "lr", "batch", "rank")
 MORE = ("prompt", "any_prompt", "anchor", "retain_pictures", "accumulate", "precision",
         "gradient_checkpointing", "clip", "seed", "probe_every", "save_every")  # fmt: skip
-OPTIONS = 12  # settings of its own that a method can have
 LABELS = {
     "lr": "Learning rate", "batch": "Pictures a step", "rank": "LoRA rank",
     "clip": "Gradient clip", "accumulate": "Batches added up",
@@ -59,7 +58,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         with gr.Row(elem_classes="fm-fields"):
             fields = forms.form(Settings, MAIN, prefix="fm-set-", labels=LABELS)
         with gr.Row(elem_classes="fm-fields"):
-            own = [gr.Textbox(visible=False, elem_id=f"fm-option-{n}") for n in range(OPTIONS)]
+            own = _options()
         gr.Markdown("## What must stay")
         keep = gr.Dropdown(
             [], multiselect=True, allow_custom_value=True, label="Held by the training",
@@ -86,7 +85,8 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
                 scale=0,
                 elem_id="fm-train-start",
             )
-    asked = {method, concept, trains, keep, preset, probe_pictures, *fields.values(), *own}
+    settings = [*fields.values(), *own.values()]
+    asked = {method, concept, trains, keep, preset, probe_pictures, *settings}
 
     def plan(held: dict[Any, Any]) -> Json:
         """Returns the arguments of a run from what the form holds."""
@@ -97,8 +97,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         settings = {name: held[one] for name, one in fields.items()}
         settings |= {"method": held[method], "concept": held[concept], "trains": held[trains]}
         settings |= {"keep": tuple(one for one in held[keep] or () if one != held[concept])}
-        given = (_option(held[one]) for one in own)
-        settings["options"] = dict(zip(method_of(held[method]).options, given, strict=False))
+        settings["options"] = {n: held[own[n]] for n in method_of(held[method]).options}
         settings["rank"] = settings["rank"] or 4  # not asked for where no LoRA is trained
         return {
             "settings": settings,
@@ -151,22 +150,19 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
             trains_words: markup.note("; ".join(
                 f"{name}: {forms_of.TRAINS[name]}" for name in one["trains"]) + "." + not_with),
             concept: gr.Dropdown([*concepts, *free], value=value),
-            keep: gr.Dropdown(offered["keep"], value=[
+            keep: gr.Dropdown(offered["keep"], multiselect=True, value=[
                 name for name in offered["keep"] if name not in offered["apart"]]),
         }  # fmt: skip
         for name, component in fields.items():
             more = {"visible": one["anchor"]} if name == "anchor" else {}
             updates[component] = gr.update(value=usual[name], info=words.get(name), **more)
-        numbers = [*one["options"].items()]
-        for place, component in enumerate(own):
-            if place >= len(numbers):
-                updates[component] = gr.Textbox(visible=False)
-                continue
-            name, told = numbers[place]
-            value = usual["options"].get(name, told["default"])
-            known = f" ({', '.join(told['choices'])})" if told["choices"] else ""
-            updates[component] = gr.Textbox(f"{value}", label=forms.sentence(name),
-                                            info=told["words"] + known, visible=True)  # fmt: skip
+        for name, component in own.items():
+            told = one["options"].get(name)
+            updates[component] = gr.update(visible=told is not None)
+            if told is not None:
+                value = usual["options"].get(name, told["default"])
+                choices = {"choices": told["choices"]} if told["choices"] else {}
+                updates[component] |= gr.update(value=value, info=told["words"], **choices)
         return updates
 
     def check(review: Review, held: dict[Any, Any]) -> dict[Any, Any]:
@@ -221,7 +217,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         **quiet,
     }  # fmt: skip
     gr.on([method.change, preset.change], lead(show_method), {method, preset, concept},
-          [method_words, trains, trains_words, concept, keep, *fields.values(), *own],
+          [method_words, trains, trains_words, concept, keep, *settings],
           trigger_mode="always_last", **quiet).then(**checking)  # fmt: skip
     gr.on([concept.change, *(one.input for one in asked - {method, preset, concept})], **checking)
     for one, placed in ((near, nearest), (far, farthest)):
@@ -237,12 +233,17 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
     return opening, started
 
 
-def _option(text: str | None) -> float | str:
-    """Returns what a method's own setting holds: a number, or a word where it is none."""
-    try:
-        return float(text or 0)
-    except ValueError:
-        return text
+def _options() -> dict[str, gr.components.Component]:
+    """Makes a component for each setting that a method has of its own: a word, or a number."""
+    from forgetme.train.methods import METHODS
+
+    words = {name: one.choices for made in METHODS.values() for name, one in made.options.items()}
+    return {
+        name: (gr.Dropdown if choices else gr.Number)(
+            label=forms.sentence(name), visible=False, elem_id=f"fm-option-{name}"
+        )
+        for name, choices in words.items()
+    }
 
 
 def free_name(words: str, taken: Sequence[str]) -> str:

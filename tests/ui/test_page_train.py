@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from dataclasses import fields
@@ -24,7 +25,6 @@ from forgetme.store import Store
 from forgetme.train import METHODS, RunSettings, runs
 from forgetme.train.form import settings_for
 from forgetme.ui import runs as acts_of_runs
-from forgetme.ui import train_form
 from forgetme.ui.acts import Acts
 from forgetme.ui.page import build
 
@@ -40,7 +40,8 @@ class Tab:
         app = build(review, worker)
         self.store, self.door = store, app.app.state.door
         self.client = TestClient(app, base_url="http://127.0.0.1:7860", headers=MARK)
-        found = BLOCKS(Acts(self.door, review, worker)).fns.values()
+        found = list(BLOCKS(Acts(self.door, review, worker)).fns.values())
+        self.ticks = [one for one in found if any(what == "tick" for _, what in one.targets)]
         self.acts = {one.api_name or one.fn.__name__: one for one in found if one.fn}
 
     def do(self, act: str, *values: object, by: TestClient | None = None):
@@ -51,9 +52,10 @@ class Tab:
         """
         return self.acts[act].fn(asks(by or self.client), *values)
 
-    def form(self, act: str, **held: object) -> dict[str, object]:
+    def form(self, act: str, held: dict | None = None, **more: object) -> dict[str, object]:
         """Does a handler of the form with some values; returns what it shows by element id."""
-        wanted = {f"fm-{name.replace('_', '-')}": value for name, value in held.items()}
+        named = {f"fm-{name.replace('_', '-')}": value for name, value in more.items()}
+        wanted = {**(held or {}), **named}
         values = {one: wanted.get(one.elem_id, one.value) for one in self.acts[act].inputs}
         return {one.elem_id: value for one, value in self.do(act, values).items() if one.elem_id}
 
@@ -85,12 +87,11 @@ def ended(store: Store, name: str, outcome: str, error: str | None = None) -> No
     store.jobs.end(queued(store, name).id, outcome, error=error)
 
 
-def test_settings_of_the_page_are_those_of_a_run_and_every_method_fits_the_form() -> None:
+def test_settings_of_the_page_are_those_of_a_run() -> None:
     assert {one.name for one in fields(acts_of_runs.Settings)} == {
         one.name for one in fields(RunSettings)
     }
     assert acts_of_runs.NAME == runs.NAME
-    assert max(len(one.options) for one in METHODS.values()) <= train_form.OPTIONS
 
 
 def test_form_has_the_methods_own_settings(tab: Tab) -> None:
@@ -100,12 +101,24 @@ def test_form_has_the_methods_own_settings(tab: Tab) -> None:
     own = METHODS["lora"].presets["tiny"]
     assert shown["fm-set-steps"]["value"] == own["steps"]
     assert shown["fm-set-rank"]["info"] == "of the LoRA matrices; their scale is 1."
-    option = list(METHODS["lora"].options).index("retain")
-    assert float(shown[f"fm-option-{option}"].value) == own["options"]["retain"]
+    assert shown["fm-option-retain"]["value"] == own["options"]["retain"]
     assert shown["fm-train-concept"].choices == [("cat, 4 accepted", "cat")]
     assert "not defined for no-cross-attention" in shown["fm-train-trains-words"]
     shown = tab.form("show_method", train_method="esd", train_preset="tiny")
     assert ("dog", "dog") in shown["fm-train-concept"].choices, "a word is enough"
+
+
+def test_form_offers_each_methods_numbers_and_words_and_can_run_with_them(tab: Tab) -> None:
+    for method, made in METHODS.items():
+        shown = tab.form("show_method", train_method=method, train_preset="tiny")
+        seen = {n.removeprefix("fm-option-"): one for n, one in shown.items() if "-option-" in n}
+        assert {name for name, one in seen.items() if one["visible"]} == set(made.options)
+        for name, one in made.options.items():
+            assert tuple(seen[name].get("choices", ())) == one.choices
+        held = {name: one.get("value") if isinstance(one, dict) else one.value
+                for name, one in shown.items() if not isinstance(one, str)}  # fmt: skip
+        told = tab.form("check", held, train_method=method, train_preset="tiny")
+        assert told["fm-train-start"].interactive, (method, told["fm-train-verdict"])
 
 
 def test_start_writes_the_run_down_and_hands_it_to_a_job(tab: Tab) -> None:
@@ -123,9 +136,8 @@ def test_start_writes_the_run_down_and_hands_it_to_a_job(tab: Tab) -> None:
         tab.do("start_run", "cat-lora", plan(), "tiny", 8)
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
+def test_what_cannot_run_is_said_before_and_nothing_is_written(tab: Tab) -> None:
+    for more, words in (
         ({"concept": "dog", "keep": ["cat"]}, "no accepted sample of 'dog'"),
         ({"trains": "no-cross-attention"}, "lora cannot train no-cross-attention"),
         ({"retain_pictures": 0}, "something that must stay"),
@@ -134,14 +146,12 @@ def test_start_writes_the_run_down_and_hands_it_to_a_job(tab: Tab) -> None:
         ({"options": {"eta": 1.0}}, "has no option eta"),
         ({"method": "magic"}, "unknown method 'magic'"),
         ({"steps": 0}, "lora learns step by step"),
-    ],
-)
-def test_what_cannot_run_is_said_before_and_nothing_is_written(tab: Tab, more, words) -> None:
-    asked_for = plan(**more)
-    assert words in tab.do("check_run", asked_for, "tiny", 8)["problem"]
-    with pytest.raises(gr.Error) as refused:
-        tab.do("start_run", "x", asked_for, "tiny", 8)
-    assert words in refused.value.message
+    ):
+        asked_for = plan(**more)
+        assert words in tab.do("check_run", asked_for, "tiny", 8)["problem"]
+        with pytest.raises(gr.Error) as refused:
+            tab.do("start_run", "x", asked_for, "tiny", 8)
+        assert words in refused.value.message
     assert runs.runs(tab.store) == []
     assert jobs.list(tab.store, kind="train") == []
 
@@ -154,18 +164,15 @@ def test_check_says_minutes_and_memory_and_how_it_knows(tab: Tab) -> None:
     assert "weights" in tab.do("check_run", plan(), "full", 8)["problem"]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+def test_settings_that_are_none_are_refused(tab: Tab) -> None:
+    for wrong in (
         {"steps": -1}, {"steps": "7"}, {"lr": 0}, {"lr": float("inf")}, {"batch": -1},
         {"concept": "../../x"}, {"keep": ["a/b"]}, {"keep": ["a\x00"]}, {"path": "/etc"},
         {"seed": -1}, {"precision": "int1"}, {"steps": 10**9},
         {"options": {"retain": float("nan")}}, {"options": {"retain": "1"}}, {"prompt": "x" * 501},
-    ],
-)  # fmt: skip
-def test_settings_that_are_none_are_refused(tab: Tab, wrong: dict) -> None:
-    with pytest.raises(gr.Error, match="Correct it and try again"):
-        tab.do("start_run", "x", plan(**wrong), "tiny", 8)
+    ):  # fmt: skip
+        with pytest.raises(gr.Error, match="Correct it and try again"):
+            tab.do("start_run", "x", plan(**wrong), "tiny", 8)
     assert runs.runs(tab.store) == []
 
 
@@ -198,20 +205,18 @@ def cookie_of(headers: dict[str, str]) -> dict[str, str]:
     return {name: value}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_names_that_are_no_run_or_picture_get_nothing(tab: Tab) -> None:
+    written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    for path in (
         "runs/..", "runs/%2e%2e", "runs/nobody", "runs/cat/probes/3-0.png",
         "runs/cat/probes/4-9.png", "runs/cat/probes/-1-0.png",
         "runs/cat/probes/4-0/../../run.json", "runs/CAT/patch.zip", "runs/nobody/patch.zip",
-    ],
-)  # fmt: skip
-def test_names_that_are_no_run_or_picture_get_nothing(tab: Tab, path: str) -> None:
-    written(asked(tab.store, "cat"), 4, probes=(0, 4))
-    assert tab.client.get(TRAIN + path).status_code in (404, 422)
+    ):  # fmt: skip
+        assert tab.client.get(TRAIN + path).status_code in (404, 422), path
     for name in ("..", "CAT", "nobody", "a/b"):
         with pytest.raises(gr.Error):
             tab.do("delete_run", name)
+    assert [one.name for one in runs.runs(tab.store)] == ["cat"]
 
 
 def test_probe_picture_is_the_file_itself(tab: Tab) -> None:
@@ -286,3 +291,38 @@ def test_run_that_a_command_writes_now_is_left_alone(tab: Tab) -> None:
         tab.do("resume_run", "cat")
     assert tab.do("delete_run", "cat") == {"deleted": "cat"}
     assert runs.runs(tab.store) == []
+
+
+def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, monkeypatch) -> None:
+    for place in ("markup", "team"):  # a minute may pass meanwhile
+        monkeypatch.setattr(f"forgetme.ui.{place}.ago", str)
+    run = written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    row = tab.store.samples()[0]
+
+    def comment() -> None:
+        tab.store.append(row.id, "commented", {"text": "a fine cat"}, by="ann",
+                         expected_version=row.version)  # fmt: skip
+
+    def step() -> None:
+        log = run.folder / "log.jsonl"
+        last = next(one for one in reversed(log.read_text().splitlines()) if '"loss"' in one)
+        with log.open("a") as file:
+            file.write(json.dumps(json.loads(last) | {"step": 5}) + "\n")
+
+    changes = {"fm-team-comments": (comment, {"fm-team-comments", "fm-team-sample"}),
+               "fm-run": (step, {"fm-run", "fm-runs", "fm-loss"})}  # fmt: skip
+    assert len(tab.ticks) == len(changes)
+    for tick in tab.ticks:
+        held = {one: one.value for one in tick.inputs}
+
+        def shown(tick=tick, held=held) -> set[str]:
+            told = tick.fn(asks(tab.client), held)
+            held.update({one: getattr(what, "value", what) for one, what in told.items()})
+            return {one.elem_id for one in told if not isinstance(one, gr.State)}
+
+        first = shown()
+        change, wanted = next(changes[name] for name in changes if name in first)
+        assert len(first) > 5
+        assert shown() == set()
+        change()
+        assert shown() == wanted

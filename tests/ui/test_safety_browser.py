@@ -172,7 +172,7 @@ def test_cve_2024_26152_a_run_and_its_errors_are_text(page, server) -> None:
     says(page, "#fm-runs")
     says(page, "#fm-run", 2)  # what it forgets, and what went wrong
     says(page, "#fm-probes")
-    page.get_by_role("button", name="Settings", exact=True).click()
+    page.get_by_text("Settings", exact=True).click()
     says(page, "#fm-run-settings")
 
 
