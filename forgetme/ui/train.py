@@ -97,7 +97,13 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                                 elem_id="fm-loss-term",
                             )
                             smooth = gr.Slider(
-                                0, 0.99, 0.9, step=0.01, label="Smooth", elem_id="fm-smoothing"
+                                0,
+                                0.99,
+                                0.9,
+                                step=0.01,
+                                label="Smooth",
+                                buttons=[],
+                                elem_id="fm-smoothing",
                             )
                             log = gr.Checkbox(
                                 label="log", elem_id="fm-log-scale", min_width=60, scale=0

@@ -184,6 +184,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
             checked = {"problem": refusal(review, error), "cost": None}
         return {
             concept_words: markup.note(run_views.learns(held[method], accepted)),
+            keep: kept if word in (held[keep] or ()) else gr.skip(),
             keep_words: markup.note(run_views.held(kept, apart)),
             near: gr.Dropdown(kept, value=kept[0] if kept else None, visible=len(kept) > 1),
             far: gr.Dropdown(kept, value=kept[-1] if kept else None, visible=len(kept) > 1),
@@ -211,8 +212,8 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
     checking = {
         "fn": lead(check),
         "inputs": {*asked, name, suggested},
-        "outputs": [concept_words, keep_words, near, far, fields["rank"], verdict, start, suggested,
-                    name],
+        "outputs": [concept_words, keep, keep_words, near, far, fields["rank"], verdict, start,
+                    suggested, name],
         "trigger_mode": "always_last",
         **quiet,
     }  # fmt: skip
