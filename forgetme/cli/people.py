@@ -114,6 +114,45 @@ def password(
 
 
 @people.command()
+def token(
+    name: NameArgument,
+    store: StoreOption,
+    make: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Make a token; it is printed once.")
+    ] = None,
+    revoke: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Let a token open nothing any more.")
+    ] = None,
+    as_json: JsonOption = False,
+    blobs: BlobsOption = None,
+) -> None:
+    """List, make or revoke the tokens with which programs act in an account's name."""
+    if make is not None and revoke is not None:
+        raise ForgetmeError("give --make or --revoke, not both; each does one thing")
+    with open_store(store, blobs, existing=True) as opened:
+        made = None if make is None else opened.tokens.add(name, make)
+        if revoke is not None:
+            opened.tokens.revoke(name, revoke)
+        found = opened.tokens.list(name)
+    if as_json:
+        told = {} if made is None else {"token": made}
+        print_json({"tokens": [asdict(one) for one in found], **told})
+    elif made is not None:
+        say(made)
+        note("Keep it: it is never shown again. A program sends it as Authorization: Bearer TOKEN")
+    elif revoke is not None:
+        say(f"{revoke} opens nothing any more.")
+    else:
+        print_table(
+            {
+                "Token": [one.label for one in found],
+                "Since": [one.added_at[:10] for one in found],
+            },
+            words=2,
+        )
+
+
+@people.command()
 def disable(name: NameArgument, store: StoreOption, blobs: BlobsOption = None) -> None:
     """Let nobody sign in to an account, and sign it out; its decisions stay."""
     with open_store(store, blobs, existing=True) as opened:

@@ -27,13 +27,29 @@ from forgetme.store.database import Database
 from forgetme.store.project import project
 from forgetme.store.record import Event, SampleRow
 from forgetme.store.rows import event_digest, event_of, event_problem, events_of, line_of
-from forgetme.store.schema import event, job, look, metadata, person, preference, sample, session
+from forgetme.store.schema import (
+    access_token,
+    event,
+    job,
+    look,
+    metadata,
+    person,
+    preference,
+    sample,
+    session,
+)
 from forgetme.store.sums import damage, digest, is_whole, same
 
 BATCH = 500  # rows a statement
 _STREAM = {"yield_per": BATCH}
 _SHA_KEYS = ("image_sha", "mask_sha")
-_LESS = (session, preference, job, look)  # lines of these cost no more than doing a thing again
+_LESS = (
+    session,
+    access_token,
+    preference,
+    job,
+    look,
+)  # lines of these cost no more than doing a thing again
 _SEALED = (person, *_LESS)
 
 

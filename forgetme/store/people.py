@@ -22,7 +22,7 @@ from forgetme.errors import ForgetmeError
 from forgetme.store import passwords
 from forgetme.store.database import Database
 from forgetme.store.names import name_key
-from forgetme.store.schema import person, preference, session
+from forgetme.store.schema import access_token, person, preference, session
 from forgetme.store.sums import Line, change, damage, is_whole, sealed, whole_lines
 
 Role = Literal["viewer", "curator", "lead"]
@@ -126,7 +126,7 @@ class People:
         return None if line is None else _person(line)
 
     def remove(self, name: str) -> None:
-        """Deletes an account, its sessions and its preferences; what it decided stays.
+        """Deletes an account, its sessions, tokens and preferences; what it decided stays.
 
         Raises:
             ForgetmeError: there is no such account.
@@ -134,14 +134,14 @@ class People:
         named = or_(person.c.name_key == name_key(name), person.c.name == name)
         with self._database.write() as connection:
             names = list(connection.scalars(select(person.c.name).where(named)))  # damaged or not
-            for table in (session, preference):
+            for table in (session, access_token, preference):
                 connection.execute(delete(table).where(table.c.person.in_(names)))
             connection.execute(delete(person).where(named))
         if not names:
-            self._need(name)
+            self.need(name)
 
     def disable(self, name: str) -> None:
-        """Ends all sessions of an account and lets nobody sign in to it."""
+        """Ends all sessions of an account and lets nobody in to it, by password or token."""
         self._change(name, end_sessions=True, active=False)
 
     def enable(self, name: str) -> None:
@@ -159,7 +159,7 @@ class People:
         Raises:
             ForgetmeError: no such account, not a local one, or the password is too short.
         """
-        if self._need(name).origin != "local":
+        if self.need(name).origin != "local":
             raise ForgetmeError(f"{name} signs in at Hugging Face and has no password here")
         self._change(name, end_sessions=True, password=passwords.hash_password(password))
 
@@ -190,8 +190,8 @@ class People:
         """
         token, now = secrets.token_urlsafe(32), time.time()
         values = {
-            "token_sha": _sha(token),
-            "person": self._need(name).name,
+            "token_sha": token_sha(token),
+            "person": self.need(name).name,
             "began": now,
             "until": now + idle_seconds,
         }
@@ -207,7 +207,7 @@ class People:
             ForgetmeError: the account is damaged; a damaged session has ended.
         """
         now = time.time()
-        mine = session.c.token_sha == _sha(token)
+        mine = session.c.token_sha == token_sha(token)
         with self._database.read() as connection:
             query = select(session).where(mine, session.c.until > now)
             lines = whole_lines(session, connection.execute(query).mappings())
@@ -224,7 +224,7 @@ class People:
     def end_session(self, token: str) -> None:
         """Signs out; nothing happens when the session ended before."""
         with self._database.write() as connection:
-            connection.execute(delete(session).where(session.c.token_sha == _sha(token)))
+            connection.execute(delete(session).where(session.c.token_sha == token_sha(token)))
 
     def end_sessions(self, name: str) -> None:
         """Signs a person out everywhere."""
@@ -260,7 +260,12 @@ class People:
                 line = sealed(preference, {"person": by, "key": key, "value": value})
                 connection.execute(insert(preference).values(line))
 
-    def _need(self, name: str) -> Person:
+    def need(self, name: str) -> Person:
+        """Returns the account of a name.
+
+        Raises:
+            ForgetmeError: there is none.
+        """
         found = self.get(name)
         if found is None:
             known = ", ".join(one.name for one in self.list()) or "none"
@@ -268,7 +273,7 @@ class People:
         return found
 
     def _change(self, name: str, *, end_sessions: bool, **values: Any) -> None:
-        name = self._need(name).name
+        name = self.need(name).name
         with self._database.write() as connection:
             if values:
                 change(connection, person, person.c.name == name, **values)
@@ -276,7 +281,8 @@ class People:
                 connection.execute(delete(session).where(session.c.person == name))
 
 
-def _sha(token: str) -> str:
+def token_sha(token: str) -> str:
+    """Returns what is kept of a secret of 256 random bits."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSIONS = tuple(f"{number:04}" for number in range(1, 8))
+VERSIONS = tuple(f"{number:04}" for number in range(1, 9))
 SCHEMA = VERSIONS[-1]
 BULKY = ("proposals", "other_tries")  # of a sample; light queries never read their pages
 
@@ -169,6 +169,17 @@ session = Table(
     Column("began", Float(53), nullable=False),
     _digest(),
     Index("session_person", "person"),
+)
+
+access_token = Table(
+    "access_token",
+    metadata,
+    Column("token_sha", String(64), primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("added_at", String(32), nullable=False),
+    _digest(),
+    UniqueConstraint("person", "label"),
 )
 
 preference = Table(

@@ -29,6 +29,7 @@ from forgetme.store.record import ConceptStats, Event, SampleRow
 from forgetme.store.rows import broken_identity, event_of, light_columns, row_by_id, rows_in
 from forgetme.store.schema import event as event_table
 from forgetme.store.schema import sample as sample_table
+from forgetme.store.tokens import Tokens
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class Store:
         self.location = self._database.name
         self._blobs = Blobs(Path(blobs))
         self.people = People(self._database)
+        self.tokens = Tokens(self._database, self.people)
         self.queue = Queue(self._database)
         self.looks = Looks(self._database)
         self.queries = Queries(self._database)

@@ -67,7 +67,7 @@ def same(table: Table, line: Line) -> ColumnElement[bool]:
 
 def damage(table: Table, line: Line) -> str:
     """Says which line is damaged, without what is secret in it."""
-    secret = table.name == "session"
+    secret = table.name in ("session", "access_token")
     words = "" if secret else " ".join(str(line[column.name]) for column in table.primary_key)
     return (
         f"the {table.name} {words!r} in the database is damaged"

@@ -65,7 +65,7 @@ class Acts:
         def handler(request: gr.Request, *values: Any) -> Any:
             asking = None
             try:
-                asking = who.need(role, who.recognised(self.door, request.cookies))
+                asking = who.need(role, who.recognised(self.door, request))
                 if self.door.demo and not reads:
                     raise who.Refusal(403, "demo", who.LOOK_ONLY)
                 own = {

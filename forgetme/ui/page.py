@@ -212,14 +212,15 @@ def _asking(door: who.Door, request: Request) -> str | None:
     over it. All the rest of Gradio needs a person.
     """
     try:
-        return who.recognised(door, request.cookies).name
+        return who.recognised(door, request).name
     except who.Refusal:
         return "" if request.url.path in guard.SHOWN else None
 
 
 def _marked(request: Request) -> None:
-    """Takes changes only with the header that a form or an image of another page cannot send."""
-    if request.method not in guard.READING and guard.MARK not in request.headers:
+    """Takes changes only with a header that a form or an image of another page cannot send."""
+    marked = guard.MARK in request.headers or who.bearer(request.headers) is not None
+    if request.method not in guard.READING and not marked:
         raise HTTPException(403, "Changes are taken from this page only; reload it and try again.")
 
 

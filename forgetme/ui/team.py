@@ -13,13 +13,12 @@ from forgetme.curate import team
 from forgetme.curate.review import Review
 from forgetme.store import Event, SampleRow, Store
 from forgetme.store.passwords import MAX_PASSWORD
-from forgetme.store.people import ROLES, Origin, Role
-from forgetme.ui import markup, pictures, views
+from forgetme.ui import accounts, markup, pictures, views
 from forgetme.ui.acts import Acts
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.markup import ago, number
 from forgetme.ui.news import news
-from forgetme.ui.who import Door, Person, Refusal
+from forgetme.ui.who import Person, Refusal
 
 Json = dict[str, Any]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
@@ -41,10 +40,6 @@ LEVELS = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2
           (0.0, "slight"), (-1.0, "worse than chance"))  # fmt: skip
 CLOSED = "Leads see here who did what, and review it. Your role is {}; ask a lead for more."
 NOBODY = "Nobody has decided anything yet. Open the Curate tab and press A or X on the first image."
-NO_ACCOUNTS = (
-    "There are no accounts: only this machine reaches the page, and nobody signs in. "
-    "Add the first lead, and everybody signs in from then on."
-)
 
 
 # ------------------------------ acts
@@ -79,54 +74,6 @@ def team_report(review: Review) -> Json:
     agreement = {key: getattr(found, key) for key in ("copied", "compared", "kappa", "mask_iou")}
     return {"shares": [asdict(one) for one in team.shares(review.store, found)],
             "agreement": agreement | {"pairs": [asdict(one) for one in found.pairs]}}  # fmt: skip
-
-
-def people(review: Review) -> list[Json]:
-    """Lists the accounts, without passwords."""
-    return [asdict(one) for one in review.store.people.list()]
-
-
-def change_person(
-    review: Review,
-    name: Name,
-    role: Role | None = None,
-    active: bool | None = None,
-    password: Password | None = None,
-) -> list[Json]:
-    """Gives an account another role or password, disables or enables it; what is left out stays."""
-    kept = review.store.people
-    if name == review.by and (active is False or role not in (None, "lead")):
-        raise Refusal(400, "bad", "You cannot take this from yourself; ask another lead.")
-    before = kept.get(name)
-    if role is not None and (before is None or role != before.role):
-        kept.set_role(name, role)
-    if password:
-        kept.set_password(name, password)
-    if active is not None and (before is None or active != before.active):
-        (kept.enable if active else kept.disable)(name)
-    return people(review)
-
-
-def add_person_to(door: Door):  # noqa: ANN201 (a function)
-    """Returns the act that makes accounts, as this door has them."""
-
-    def add_person(
-        review: Review,
-        name: Name,
-        role: Role,
-        password: Password | None = None,
-        origin: Origin = "local",
-    ) -> Json:
-        """Makes an account: with a password, or for whom signs in at Hugging Face."""
-        if origin == "huggingface" and door.hub is None:
-            raise Refusal(400, "bad", "People sign in with Hugging Face only on a Space.")
-        if door.is_open() and role != "lead":
-            words = "The first account must be a lead's: from then on everybody signs in."
-            raise Refusal(400, "bad", words)
-        password = None if origin == "huggingface" else password
-        return asdict(review.store.people.add(name, role, password, origin=origin))
-
-    return add_person
 
 
 # ------------------------------ the tab
@@ -165,37 +112,16 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                                  interactive=False, show_label=False, buttons=[])  # fmt: skip
             disputed = markup.html(elem_id="fm-team-disputed", visible=False)
             with gr.Row(elem_classes="fm-line"):
-                share = gr.Slider(1, 100, 10, step=1, label="Share of the images, %",
+                share = gr.Slider(1, 100, 10, step=1, label="Share of the images, %", buttons=[],
                                   elem_id="fm-overlap-share")  # fmt: skip
                 copies = gr.Dropdown([2, 3, 4, 5], value=2, label="People who decide each")
                 ask = gr.Button("ask for opinions", elem_id="fm-overlap", scale=0, min_width=160)
         with gr.Column(scale=1, min_width=300):
-            gr.Markdown("## People")
-            accounts = gr.Dataframe(headers=["Name", "Role", "Signs in"], interactive=False,
-                                    show_label=False, buttons=[], elem_id="fm-people")  # fmt: skip
-            no_accounts = markup.html(visible=False)
-            with gr.Accordion("Add somebody", open=False):
-                name = gr.Textbox(label="Name", max_length=64, elem_id="fm-person-name")
-                role = gr.Radio(list(ROLES), value="curator", label="Role",
-                                elem_id="fm-person-role")  # fmt: skip
-                origin = gr.Dropdown(
-                    [("with a password", "local"), ("with Hugging Face", "huggingface")],
-                    value="local", label="Signs in", visible=acts.door.hub is not None,
-                )  # fmt: skip
-                password = gr.Textbox(label="Password", info="8 characters or more",
-                                      type="password", elem_id="fm-person-password")  # fmt: skip
-                add = gr.Button("add", variant="primary", elem_id="fm-person-add")
-            with gr.Accordion("Change an account", open=False):
-                account = gr.Dropdown([], label="Name", elem_id="fm-account")
-                new_role = gr.Radio(list(ROLES), label="Role", elem_id="fm-account-role")
-                active = gr.Checkbox(label="may sign in", elem_id="fm-account-active")
-                new_password = gr.Textbox(label="New password", info="empty: it stays",
-                                          type="password")  # fmt: skip
-                change = gr.Button("change", elem_id="fm-account-change")
+            people, show_people, changed = accounts.build(acts)
             gr.Markdown("## Comments and reviews")
             comments = markup.html(elem_id="fm-team-comments")
     seen = [closed, body, work, work_note, count, everybody, reviewing, gallery, waiting, chosen,
-            shown, figures, pairs, disputed, accounts, no_accounts, account, comments]  # fmt: skip
+            shown, figures, pairs, disputed, *people, comments]  # fmt: skip
 
     def look(
         review: Review, person: Person, request: gr.Request, held: dict[Any, Any]
@@ -219,7 +145,6 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         kept = [one for one in rows if picked and one.id == picked.get("id")]
         row = (kept or rows or [None])[0]
         thumbnails = f"{pictures.base(request)}thumbnail/256/"
-        everyone = store.people.list()
         return {
             closed: gr.HTML(visible=False),
             body: gr.Row(visible=True),
@@ -236,9 +161,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             figures: _agreement(found),
             pairs: gr.Dataframe([_pair(one) for one in found.pairs], visible=bool(found.pairs)),
             disputed: gr.HTML(_disputed(found), visible=bool(found.disputed)),
-            accounts: gr.Dataframe([_account(one) for one in everyone], visible=bool(everyone)),
-            no_accounts: gr.HTML(markup.note(NO_ACCOUNTS), visible=not everyone),
-            account: gr.Dropdown([one.name for one in everyone]),
+            **show_people(store),
             comments: _comments(store),
         }  # fmt: skip
 
@@ -261,25 +184,6 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         words = f"{made['images']} images have {copies} copies each; {made['added']} were added."
         gr.Info(words, title="Asked")
 
-    def show_account(review: Review, name: str | None) -> tuple:
-        found = review.store.people.get(name) if name else None
-        return (found.role, found.active) if found else (None, False)
-
-    def add_one(review: Review, name: str, role: Role, password: str, origin: Origin) -> tuple:
-        made = add_person(review, name.strip(), role, password, origin)
-        gr.Info(f"{made['name']} can sign in as {made['role']}.", title="Added")
-        return "", ""
-
-    def change_one(
-        review: Review, name: str | None, role: Role | None, active: bool, password: str
-    ) -> str:
-        if not name:
-            raise Refusal(400, "bad", "Choose an account first.")
-        change_person(review, name, role, active, password or None)
-        gr.Info(f"{name} is changed.", title="Changed")
-        return ""
-
-    add_person = add_person_to(acts.door)
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     opening = {"fn": acts.by("viewer", look, reads=True), "inputs": {chosen, only, waiting},
                "outputs": [*seen, marks], **quiet}  # fmt: skip
@@ -293,15 +197,13 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         (back.click, return_chosen, [chosen, text], text),
         (text.submit, return_chosen, [chosen, text], text),
         (ask.click, overlap, [share, copies], None),
-        (add.click, add_one, [name, role, password, origin], [name, password]),
-        (change.click, change_one, [account, new_role, active, new_password], new_password),
     ):
         event(acts.by("lead", act), inputs, outputs, **quiet).then(**looking)
-    account.change(acts.by("lead", show_account), account, [new_role, active], **quiet)
-    for act in (approve, return_sample, ask_for_opinions, add_person, change_person):
+    for event in changed:
+        event.then(**looking)
+    for act in (approve, return_sample, ask_for_opinions):
         gr.api(acts.by("lead", act), api_name=act.__name__)
-    for act in (team_report, people):
-        gr.api(acts.by("lead", act, reads=True), api_name=act.__name__)
+    gr.api(acts.by("lead", team_report, reads=True), api_name="team_report")
     return [opening], timer
 
 
@@ -372,11 +274,6 @@ def _disputed(found: team.Agreement) -> Markup:
     ]
     more = len(found.disputed) - len(lines)
     return markup.items([*lines, *([Markup(f"and {more} more")] if more else [])])
-
-
-def _account(one) -> list[str]:  # noqa: ANN001 (an account of the store)
-    how = "with Hugging Face" if one.origin == "huggingface" else "with a password"
-    return [one.name, one.role, how if one.active else "disabled"]
 
 
 def _comments(store: Store) -> Markup:

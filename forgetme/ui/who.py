@@ -25,6 +25,7 @@ from forgetme.ui.oauth import HubSignIn
 
 RANK: dict[Role, int] = {role: rank for rank, role in enumerate(ROLES)}
 SIGN_IN = "Sign in to go on; nothing you did is lost."
+NO_TOKEN = "This access token was revoked, or is none. Ask a lead for another one."
 VISITOR = "visitor"  # everybody, in a demo
 LOOK_ONLY = (
     "This is a demo to look at; nothing is kept. Run ForgetMe yourself, or duplicate the Space and "
@@ -99,24 +100,36 @@ def person(request: Request) -> Person:
     Raises:
         Refusal: nobody is signed in, and somebody must be.
     """
-    return recognised(request.app.state.door, request.cookies)
+    return recognised(request.app.state.door, request)
 
 
-def recognised(door: Door, cookies: Mapping[str, str]) -> Person:
-    """Returns the person whose cookies these are.
+def recognised(door: Door, request: Request) -> Person:
+    """Returns the person whose access token or cookie comes with a request, ours or Gradio's.
 
     Raises:
-        Refusal: nobody is signed in, and somebody must be.
+        Refusal: nobody is signed in, and somebody must be; or the token opens nothing.
     """
     if door.demo:
         return Person(VISITOR, "viewer")
-    token = cookies.get(door.cookie)
+    token = bearer(request.headers)
+    if token is not None:  # then the cookie counts for nothing
+        found = door.store.tokens.owner(token)
+        if found is None:
+            raise Refusal(401, "token", NO_TOKEN)
+        return Person(found.name, found.role)
+    token = request.cookies.get(door.cookie)
     found = door.store.people.of_session(token) if token else None
     if found is not None:
         return Person(found.name, found.role)
     if door.is_open():
         return Person(door.alone, "lead")
     raise Refusal(401, "sign-in", SIGN_IN)
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """Returns the access token that comes with a request; None where it has none."""
+    scheme, _, token = (headers.get("authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def need(role: Role, asking: Person) -> Person:

@@ -144,6 +144,7 @@ def test_a_row_that_differs_from_its_events_is_read_as_they_say_and_made_again(
         ("person", "active", "people remove ann"),
         ("preference", "value", "run rebuild, which removes it"),
         ("session", "person", "run rebuild, which removes it"),
+        ("access_token", "person", "run rebuild, which removes it"),
         ("job", "arguments", "run rebuild, which removes it"),
         ("look", "vector", "run rebuild, which removes it"),
     ],
@@ -152,7 +153,7 @@ def test_a_line_beside_the_log_that_is_not_what_was_written_is_never_taken_for_t
     folder, table, column, said
 ):
     with Store(folder) as store:
-        token = store.people.begin_session("ann")
+        token, made = store.people.begin_session("ann"), store.tokens.add("ann", "agent")
         ids = [row.id for row in store.samples()]
     values = {"value": """'{"accept": "x"}'""", "arguments": "'{}'", "vector": "x'0040'"}
     values |= {"role": "'viewer'", "active": "0"}
@@ -173,6 +174,8 @@ def test_a_line_beside_the_log_that_is_not_what_was_written_is_never_taken_for_t
             assert store.people.preference("ann", "keys") is None
         elif table == "session":
             assert store.people.of_session(token) is None
+        elif table == "access_token":
+            assert store.tokens.owner(made) is None
         elif table == "job":
             (job,) = store.jobs.rows()
             assert (job.outcome, job.arguments) == ("failed", {})

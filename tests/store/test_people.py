@@ -38,7 +38,7 @@ def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 def everything(store: Store) -> str:
     """All that the database says of people, as text."""
     with store._database.read() as connection:
-        tables = ("person", "session", "preference")
+        tables = ("person", "session", "access_token", "preference")
         return "\n".join(
             str(list(connection.execute(text(f"SELECT * FROM {table}")))) for table in tables
         )
@@ -126,6 +126,55 @@ def test_removed_account_takes_its_sessions_and_preferences_with_it(store):
     store.people.add("ann", "viewer", PASSWORD)
     assert store.people.of_session(token) is None
     assert store.people.preference("ann", "keys") is None
+
+
+# ------------------------------ access tokens
+
+
+def test_token_opens_its_own_account_until_it_is_revoked_and_only_its_hash_is_kept(store):
+    for name, role in (("ann", "curator"), ("lea", "lead")):
+        store.people.add(name, role, PASSWORD)
+    made, other = store.tokens.add("Ann", "nightly export"), store.tokens.add("ann", "agent")
+    hers = store.tokens.add("lea", "agent")
+    assert made.startswith("forgetme_")
+    assert len(set(made)) > 16
+    assert not any(one in everything(store) for one in (made, made.removeprefix("forgetme_")))
+    assert [store.tokens.owner(one).name for one in (made, other, hers)] == ["ann", "ann", "lea"]
+    assert store.people.of_session(made) is None
+    session = store.people.begin_session("ann")
+    for wrong in (made[:-1], made + "A", made.upper(), "", "\ud800", session):
+        assert store.tokens.owner(wrong) is None
+    store.people.set_role("ann", "viewer")
+    assert store.tokens.owner(made).role == "viewer"
+    assert [(one.person, one.label) for one in store.tokens.list()] == [
+        ("ann", "agent"), ("ann", "nightly export"), ("lea", "agent")]  # fmt: skip
+    store.tokens.revoke("ann", "agent")
+    assert store.tokens.owner(other) is None
+    assert [store.tokens.owner(one).name for one in (made, hers)] == ["ann", "lea"]
+    assert [one.label for one in store.tokens.list("ann")] == ["nightly export"]
+    store.people.disable("ann")
+    assert store.tokens.owner(made) is None
+    store.people.remove("ann")
+    store.people.add("ann", "lead", PASSWORD)
+    assert store.tokens.owner(made) is None, "another ann"
+
+
+def test_token_that_makes_no_sense_is_refused(store, monkeypatch):
+    store.people.add("ann", "curator", PASSWORD)
+    store.tokens.add("ann", "agent")
+    monkeypatch.setattr("forgetme.store.tokens.MAX_TOKENS", 2)
+    for name, label, says in (
+        ("nobody", "agent", "no account"), ("ann", "agent", "already"), ("ann", "", "1 to 64"),
+        ("ann", "x" * 65, "1 to 64"), ("ann", "a\nb", "1 to 64"), ("ann", " a", "1 to 64"),
+    ):  # fmt: skip
+        with pytest.raises(ForgetmeError, match=says):
+            store.tokens.add(name, label)
+    for name, label, says in (("nobody", "agent", "no account"), ("ann", "x", "there are: agent")):
+        with pytest.raises(ForgetmeError, match=says):
+            store.tokens.revoke(name, label)
+    store.tokens.add("ann", "second")
+    with pytest.raises(ForgetmeError, match="revoke one first"):
+        store.tokens.add("ann", "third")
 
 
 # ------------------------------ sessions
@@ -306,6 +355,21 @@ def test_people_command_makes_the_first_lead_of_a_new_store(tmp_path):
     listed = forgetme("people", "list", "--store", folder, "--json").stdout
     assert '"name": "lea"' in listed
     assert "scrypt" not in listed
+
+
+def test_people_command_makes_lists_and_revokes_tokens(tmp_path):
+    with Store(tmp_path) as store:
+        store.people.add("ann", "curator", PASSWORD)
+        token = ("people", "token", "ann", "--store", tmp_path)
+        made = forgetme(*token, "--make", "agent").stdout.strip()
+        assert store.tokens.owner(made).name == "ann"
+        listed = forgetme(*token).stdout
+        assert "agent" in listed
+        assert made not in listed
+        assert forgetme(*token, "--make", "b", "--revoke", "agent").returncode == 1
+        assert forgetme(*token, "--revoke", "agent").returncode == 0
+        assert store.tokens.list() == []
+        assert store.tokens.owner(made) is None
 
 
 def test_people_command_takes_no_password_from_the_command_line(tmp_path):

@@ -113,6 +113,78 @@ def test_cve_2026_28415_coming_back_leads_nowhere_else(space):
     assert browser.get("/login/callback", params=query).headers["location"] == "/"
 
 
+# ------------------------------ access tokens
+
+
+def test_token_of_another_person_gives_that_persons_rights_only(house):
+    made = {name: house.store.tokens.add(name, "agent") for name in ("vic", "ann", "ben")}
+    programs = {name: house.program(token) for name, token in made.items()}
+    for name, program in programs.items():
+        told = program.get(f"{API}session").json()
+        assert (told["by"], told["role"]) == (name, house.store.people.get(name).role)
+    sample = house.ids[0]
+    assert programs["ann"].post(f"{API}hold", json={"take": [sample]}).json() == {"kept_back": {}}
+    path, before = f"{API}samples/{sample}/reject", house.store.events()
+    for name, kind in (("vic", "role"), ("ben", "held")):
+        assert programs[name].post(path, json={"text": ""}).json()["error"] == kind
+    for name, words in (("vic", "needs the role curator"), ("ben", "ann is working")):
+        with pytest.raises(gr.Error, match=words):
+            house.act(programs[name], "reject", sample, "", None)
+    lead = house.browser("lea")  # whose browser is lent a viewer's token
+    lead.headers["Authorization"] = f"Bearer {made['vic']}"
+    assert lead.post(f"{API}data/push", json={"repo": "team/cats"}).json()["error"] == "role"
+    for program in (*programs.values(), lead):
+        for act, values in (("add_token", ["lea", "mine"]), ("revoke_token", ["ben", "agent"]),
+                            ("tokens", [])):  # fmt: skip
+            with pytest.raises(gr.Error, match="needs the role lead"):
+                house.act(program, act, *values)
+    assert house.store.events() == before
+    assert len(house.store.tokens.list()) == 3
+    assert programs["ann"].post(path, json={"text": ""}).status_code == 200
+    assert house.store.sample(sample).decided_by == "ann"
+
+
+def test_token_that_was_revoked_or_never_was_one_opens_nothing(house):
+    lead, sample = house.browser("lea"), house.ids[0]
+    made = house.act(lead, "add_token", "ann", "agent")["token"]
+    program = house.program(made)
+    assert house.act(program, "samples", "", "", 100)
+    assert house.act(lead, "revoke_token", "ann", "agent") == []
+    away = house.store.tokens.add("ben", "agent")
+    house.act(lead, "change_person", "ben", None, False, None)
+    before = house.store.events()
+    for token in (made, away, "", "x", made + "A", made[:-1], "ann", "agent"):
+        for program in (house.program(token), house.program(token, mark=True), lead):
+            program.headers["Authorization"] = f"Bearer {token}"
+            answer = program.post(f"{API}samples/{sample}/reject", json={"text": ""})
+            assert (answer.status_code, answer.json()["error"]) == (401, "token"), token
+            with pytest.raises(gr.Error, match="revoked, or is none"):
+                house.act(program, "samples", "", "", 100)
+    lead.headers["Authorization"] = "Basic bGVhOng="  # a proxy's own; the cookie counts
+    assert lead.get(f"{API}session").json()["by"] == "lea"
+    assert house.store.events() == before
+
+
+def test_token_is_told_once_and_never_again(house, caplog):
+    caplog.set_level(logging.DEBUG)
+    lead = house.browser("lea")
+    made = house.act(lead, "add_token", "ann", "agent")["token"]
+    program = house.program(made)
+    told = [program.get(f"{API}session").text, program.get(f"{API}samples/nothing").text]
+    told += [str(house.act(lead, act)) for act in ("tokens", "people", "team_report")]
+    for act in ("add_token", "revoke_token"):
+        with pytest.raises(gr.Error) as refused:
+            house.act(program, act, "ann", made)
+        told.append(refused.value.message)
+    with pytest.raises(gr.Error) as refused:
+        house.act(lead, "add_token", "ann", "agent")
+    kept = house.store.folder / "store.db"
+    files = b"".join(one.read_bytes() for one in house.store.folder.rglob("*") if one.is_file())
+    assert kept.is_file()
+    assert made.encode() not in files
+    assert not any(made in words for words in (*told, refused.value.message, caplog.text))
+
+
 # ------------------------------ rights
 
 

@@ -74,6 +74,11 @@ class House:
             assert self.sign_in(browser, name).status_code == 200
         return browser
 
+    def program(self, token: str, *, mark: bool = False) -> TestClient:
+        """Returns a program that comes with an access token and without the page's header."""
+        headers = {"Authorization": f"Bearer {token}"} | (MARK if mark else {})
+        return TestClient(self.app, base_url=HOME, headers=headers, follow_redirects=False)
+
     def sign_in(self, browser: TestClient, name: str, password: str | None = None):
         password = PASSWORD.format(name) if password is None else password
         return browser.post(f"{API}sign-in", json={"name": name, "password": password})
@@ -101,6 +106,8 @@ def asks(browser: TestClient) -> gr.Request:
     """Returns a browser's request as Gradio hands it to a handler."""
     cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     headers = [(b"cookie", cookies.encode()), (b"host", b"127.0.0.1:7860")]
+    headers += [(b"authorization", one.encode()) for one in [browser.headers.get("authorization")]
+                if one]  # fmt: skip
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/queue/join", "headers": headers,
              "query_string": b"", "scheme": "http", "server": ("127.0.0.1", 7860)}  # fmt: skip
     return gr.Request(Request(scope))
