@@ -15,7 +15,7 @@ class ProposalSettings:
     """How a grid of clicks becomes a list of masks; names as in SamAutomaticMaskGenerator."""
 
     points_per_side: int = 16
-    points_per_batch: int = 64  # clicks decoded at once; on a CPU more is slower
+    points_per_batch: int = 64  # clicks decoded at once; on a CPU at most 4
     pred_iou_thresh: float = 0.86
     stability_score_thresh: float = 0.92
     stability_score_offset: float = 1.0  # logits between the high and the low cut, halved

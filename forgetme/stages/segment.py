@@ -25,6 +25,7 @@ from forgetme.record.sample import Proposal
 from forgetme.stages.corrections import corrected
 from forgetme.stages.edges import Guide
 from forgetme.stages.embeddings import EmbeddingFolder
+from forgetme.stages.grid_decoder import decode_clicks
 from forgetme.stages.proposals import ProposalSettings, distinct, enlarge, merged, plausible
 from forgetme.stages.sam import (
     SamKind,
@@ -44,6 +45,8 @@ __all__ = [
     "load_tiny_sam",
     "mask_logits",
 ]
+
+CPU_POINTS = 4  # clicks decoded at once: what they need stays in the cache
 
 
 class Segmenter:
@@ -254,9 +257,14 @@ class Segmenter:
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
         )
+        height, width = self._shown(predictor)
+        return low[..., :height, :width], iou
+
+    def _shown(self, predictor: SamPredictor) -> tuple[int, int]:
+        """Size of the logits without padding."""
         frame, side = self._frame()
         height, width = (math.ceil(n * side / frame) for n in predictor.input_size)
-        return low[..., :height, :width], iou
+        return height, width
 
     @torch.no_grad()
     def _decode_grid(
@@ -269,13 +277,19 @@ class Segmenter:
         """
         settings, size = self.settings, predictor.original_size
         grid = build_point_grid(settings.points_per_side) * (size[1], size[0])  # (P, 2) x, y
+        points = predictor.transform.apply_coords_torch(self._tensor(grid)[:, None], size)
+        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
+        sparse, dense = self.sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        at_once = settings.points_per_batch
+        if sparse.device.type == "cpu":
+            at_once = min(at_once, CPU_POINTS)
+        height, width = self._shown(predictor)
         kept = []
-        for points in self._tensor(grid).split(settings.points_per_batch):
-            labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
-            low, iou = self._decode(predictor, points[:, None], labels, None, None, multimask=True)
-            low, iou = low.flatten(0, 1), iou.flatten(0, 1)
-            good = iou > settings.pred_iou_thresh
-            low, iou = low[good], iou[good]
+        for some in sparse.split(at_once):
+            low, iou = decode_clicks(
+                self.sam, predictor.features, some, dense, settings.pred_iou_thresh
+            )
+            low = low[..., :height, :width]
             stability = self._stability(low)
             good = stability >= settings.stability_score_thresh  # an empty mask's NaN fails too
             good &= plausible(low > self.sam.mask_threshold, size, settings)

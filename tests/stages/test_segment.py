@@ -11,11 +11,12 @@ import pytest
 import torch
 from disc_models import SAM_CONFIG, disc_sam, disc_segmenter, draw, one_thread
 from safetensors.torch import save_file
-from segment_anything import SamAutomaticMaskGenerator, sam_model_registry
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from forgetme.errors import MissingModelError
 from forgetme.record.masks import box_xywh, dilate, iou
 from forgetme.stages.edges import Guide
+from forgetme.stages.grid_decoder import decode_clicks
 from forgetme.stages.proposals import ProposalSettings, enlarge, merged, plausible
 from forgetme.stages.segment import (
     Segmenter,
@@ -40,6 +41,28 @@ def picture():
     """A 64x64 picture of one disc, and the disc."""
     image, (disc,) = draw(("lime", 40, 34, 13))
     return image, disc
+
+
+def test_many_clicks_are_decoded_as_the_vendors_decoder_does(picture):
+    sam = disc_sam()
+    predictor = SamPredictor(sam)
+    predictor.set_image(picture[0])
+    points = torch.tensor([[[3.0, 60.0]], [[40.0, 34.0]], [[20.0, 20.0]]])
+    labels = torch.ones(3, 1, dtype=torch.int)
+    with torch.no_grad():
+        sparse, dense = sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        low, iou = sam.mask_decoder(
+            image_embeddings=predictor.features,
+            image_pe=sam.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
+        least = iou.flatten().sort().values[3:5].mean().item()  # between two: four are too poor
+        some, some_iou = decode_clicks(sam, predictor.features, sparse, dense, least)
+    torch.testing.assert_close(some, low[iou > least], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(some_iou, iou[iou > least])
+    assert len(some) == 5
 
 
 class TestProposals:
