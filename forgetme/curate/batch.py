@@ -322,18 +322,15 @@ def finished_sources(
 ) -> dict[str, _Outcome]:
     """Finds the samples that need no more work, by the file they came from."""
     finished: dict[str, _Outcome] = {}
-    offset = 0
-    while page := store.samples(concept=concept, offset=offset, limit=200):
-        offset += len(page)
-        for row in page:
-            to_do = (
-                row.state == "new"
-                or is_unfilled(store, row)
-                or is_unanswered(row, settings)
-                or (auto_accept and policy_accepts(row))
-            )
-            if not to_do:
-                finished[row.source] = _outcome(row, settings)
+    for row in store.walk(concept, light=False):
+        to_do = (
+            row.state == "new"
+            or is_unfilled(store, row)
+            or is_unanswered(row, settings)
+            or (auto_accept and policy_accepts(row))
+        )
+        if not to_do:
+            finished[row.source] = _outcome(row, settings)
     return finished
 
 

@@ -120,7 +120,7 @@ def stems(store: Store, concept: str | None = None) -> dict[str, str]:
     Copies for a second opinion are no samples of a dataset.
     """
     found, taken = {}, set()
-    for row in store.samples(concept=concept, limit=None, light=True):
+    for row in store.walk(concept):
         if row.twin_of is not None:
             continue
         of_concept = f"{row.name}-{safe_stem(plain_text(row.concept))}"

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from segment_anything import SamPredictor
-from segment_anything.modeling import Sam
+from segment_anything.modeling import MaskDecoder, Sam
 from segment_anything.utils.amg import (
     build_point_grid,
     calculate_stability_score,
@@ -277,19 +277,24 @@ class Segmenter:
         """
         settings, size = self.settings, predictor.original_size
         grid = build_point_grid(settings.points_per_side) * (size[1], size[0])  # (P, 2) x, y
-        points = predictor.transform.apply_coords_torch(self._tensor(grid)[:, None], size)
-        labels = torch.ones(len(points), 1, dtype=torch.int, device=points.device)
-        sparse, dense = self.sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
-        at_once = settings.points_per_batch
-        if sparse.device.type == "cpu":
+        points, at_once = self._tensor(grid)[:, None], settings.points_per_batch
+        own = type(self.sam.mask_decoder) is not MaskDecoder  # a decoder of another form
+        if not own and points.device.type == "cpu":
             at_once = min(at_once, CPU_POINTS)
-        height, width = self._shown(predictor)
         kept = []
-        for some in sparse.split(at_once):
-            low, iou = decode_clicks(
-                self.sam, predictor.features, some, dense, settings.pred_iou_thresh
-            )
-            low = low[..., :height, :width]
+        for some in points.split(at_once):
+            labels = torch.ones(len(some), 1, dtype=torch.int, device=points.device)
+            if own:
+                low, iou = self._decode(predictor, some, labels, None, None, multimask=True)
+                good = iou > settings.pred_iou_thresh
+                low, iou = low[good], iou[good]
+            else:
+                some = predictor.transform.apply_coords_torch(some, size)
+                prompts = self.sam.prompt_encoder(points=(some, labels), boxes=None, masks=None)
+                least = settings.pred_iou_thresh
+                low, iou = decode_clicks(self.sam, predictor.features, *prompts, least)
+                height, width = self._shown(predictor)
+                low = low[..., :height, :width]
             stability = self._stability(low)
             good = stability >= settings.stability_score_thresh  # an empty mask's NaN fails too
             good &= plausible(low > self.sam.mask_threshold, size, settings)

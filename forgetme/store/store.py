@@ -1,7 +1,7 @@
 """The store that the pipeline, the page and the commands share."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,6 +32,8 @@ from forgetme.store.schema import sample as sample_table
 from forgetme.store.tokens import Tokens
 
 _log = logging.getLogger(__name__)
+
+WALKED = 200  # whole samples in memory at a time; one on a large photo takes a megabyte
 
 
 class Store:
@@ -299,6 +301,7 @@ class Store:
         where: Filter | None = None,
         order: str = "import",
         offset: int = 0,
+        after: int = 0,
         limit: int | None = 100,
         light: bool = False,
     ) -> list[SampleRow]:
@@ -309,18 +312,29 @@ class Store:
             concept: only of this concept.
             where: only those that the filter lets through.
             order: one of `filters.ORDERS`, "-" in front for from the highest down.
-            offset: how many to pass over.
+            offset: how many to pass over; the database walks along them, so `after` where all
+                are read.
+            after: only those whose `seq` is above it.
             limit: at most this many; None = all.
             light: leave the bulky parts out (None in the rows); lists of samples want this.
         """
         query = select(*light_columns()) if light else select(sample_table)
         query = narrowed(_of(query, concept), where)
         query = query.order_by(*order_by(order)).offset(offset).limit(limit)
+        if after:
+            query = query.where(sample_table.c.seq > after)
         if state is not None:
             states = [state] if isinstance(state, str) else list(state)
             query = query.where(sample_table.c.state.in_(states))
         with self._database.read() as connection:
             return rows_in(connection, query)
+
+    def walk(self, concept: str | None = None, *, light: bool = True) -> Iterator[SampleRow]:
+        """Yields all samples in the order of import, few of them in memory at a time."""
+        after = 0
+        while page := self.samples(concept=concept, after=after, limit=WALKED, light=light):
+            yield from page
+            after = page[-1].seq
 
     def counts(self, concept: str | None = None) -> dict[str, int]:
         """Returns how many samples are in each state, 0 included."""

@@ -14,10 +14,13 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from forgetme.errors import MissingModelError
+from forgetme.record.files import bundled
 from forgetme.record.masks import box_xywh, dilate, iou
+from forgetme.scenes import render_scene
 from forgetme.stages.edges import Guide
 from forgetme.stages.grid_decoder import decode_clicks
 from forgetme.stages.proposals import ProposalSettings, enlarge, merged, plausible
+from forgetme.stages.sam import read_own
 from forgetme.stages.segment import (
     Segmenter,
     build_sam,
@@ -63,6 +66,19 @@ def test_many_clicks_are_decoded_as_the_vendors_decoder_does(picture):
     torch.testing.assert_close(some, low[iou > least], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(some_iou, iou[iou > least])
     assert len(some) == 5
+
+
+@pytest.mark.bundled
+def test_the_bundled_segmenter_proposes_what_the_vendors_generator_finds():
+    sam, _ = read_own(bundled("tiny"))
+    image = render_scene(7, concept="cat", size=192).image
+    limits = {"points_per_side": 4, "pred_iou_thresh": 0.7, "stability_score_thresh": 0.7}
+    found = Segmenter(sam, "tiny", ProposalSettings(**limits))(image)
+    theirs = [
+        one["segmentation"] for one in SamAutomaticMaskGenerator(sam, **limits).generate(image)
+    ]
+    assert found
+    assert all(max(iou(one.mask, other) for other in theirs) > 0.95 for one in found)
 
 
 class TestProposals:

@@ -43,7 +43,7 @@ def overlap(store: Store, *, share: float, copies: int, by: str) -> Overlap:
     there = {group[0].id: len(group) for group in store.queries.copies()}
     chosen = [
         row
-        for row in store.samples(limit=None, light=True)
+        for row in store.walk()
         if row.twin_of is None and row.image_sha is not None and _place(row.id) < share
     ]
     added = 0
