@@ -37,6 +37,12 @@ NO_ACCOUNTS = (
     "page could decide in your name. Make one first, or leave out --host to stay on this machine:\n"
     "  python -m forgetme people add NAME --role lead --store {store}"
 )
+NO_TOKENS = (
+    "--mcp answers to access tokens only, and this store has no account that one could act for. "
+    "Make both first:\n"
+    "  python -m forgetme people add NAME --store {store}\n"
+    "  python -m forgetme people token NAME --make agent --store {store}"
+)
 
 
 @app.command(
@@ -130,6 +136,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="address that people open, where a proxy in front passes its own name as Host "
         "(default: FORGETME_PUBLIC_URL of the environment, else what the proxy says)",
     )
+    parser.add_argument(
+        "--mcp",
+        action="store_true",
+        help="let agents use the page's endpoints as tools of the Model Context Protocol, at "
+        "/gradio_api/mcp/; each needs an access token (`python -m forgetme people token --help`)",
+    )
     return parser
 
 
@@ -172,6 +184,8 @@ def _serve(options: argparse.Namespace) -> int:
         store = kept.enter_context(Store(options.store, blobs=options.blobs))
         guarded = store.people.any() or hub is not None
         demo = on_space and not guarded
+        if options.mcp and not store.people.any():
+            raise ForgetmeError(NO_TOKENS.format(store=_place(options, store)))
         if demo:  # whatever else lies there is shown to nobody
             log.warning(DEMO)
             # the preparing process may write its last sample while the folder goes
@@ -199,6 +213,7 @@ def _serve(options: argparse.Namespace) -> int:
             hub=hub,
             public=urlsplit(options.public_url or "").netloc,
             demo=demo,
+            with_mcp=options.mcp,
         )
 
         class Server(uvicorn.Server):

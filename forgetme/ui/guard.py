@@ -142,6 +142,7 @@ class Guard:
         any_host: bool = False,
         public: str = "",
         framed_by: Sequence[str] = (),
+        also_open: Sequence[str] = (),
     ) -> None:
         """Wraps `app`.
 
@@ -150,8 +151,9 @@ class Guard:
             any_host: also answer to names that are not this machine's.
             public: host and port of the address that people open, where a proxy hides them.
             framed_by: origins whose pages may show this one in a frame.
+            also_open: paths that this page answers beside the usual ones.
         """
-        self.app = app
+        self.app, self.open = app, {*OPEN, *also_open}
         self.any_host, self.public = any_host, public
         policy = " ".join((HEADERS[POLICY], *framed_by))  # frame-ancestors comes last
         self.headers = HEADERS | {POLICY: policy}
@@ -191,7 +193,7 @@ class Guard:
         host = headers.get("host", "")
         if not self.any_host and not from_this_machine(headers):
             return 421, "host", f"{NO_ACCOUNTS}, not as {host!r} or through a proxy."
-        if scope["path"] not in OPEN and not scope["path"].startswith(OPEN_BELOW):
+        if scope["path"] not in self.open and not scope["path"].startswith(OPEN_BELOW):
             return 404, "missing", "There is nothing here."
         if scope["method"] not in READING and not same_origin(headers, self.public):
             return 403, "origin", "Changes are taken from this page only; reload it and try again."

@@ -29,6 +29,7 @@ from forgetme.ui import (
     holds,
     jobs,
     keys,
+    mcp,
     metrics,
     oauth,
     pictures,
@@ -78,6 +79,7 @@ def build(
     hub: HubSignIn | None = None,
     public: str = "",
     demo: bool = False,
+    with_mcp: bool = False,
 ) -> guard.Guard:
     """Builds the whole web application.
 
@@ -88,6 +90,8 @@ def build(
         hub: sign-in with Hugging Face, where this is a Space.
         public: host and port of the address that people open, where a proxy hides them.
         demo: everybody may look without signing in, and nobody may change anything.
+        with_mcp: the endpoints are tools of the Model Context Protocol, too, for whoever has an
+            access token.
 
     Returns:
         An ASGI application.
@@ -118,9 +122,12 @@ def build(
         app.include_router(oauth.router(hub))
     _speak_plainly(app, review)
     door = app.state.door
+    made = blocks(acts.Acts(door, review, worker))
+    if with_mcp:
+        mcp.mount(app, made, door)
     gr.mount_gradio_app(
         app,
-        blocks(acts.Acts(door, review, worker)),
+        made,
         path="/",
         auth_dependency=lambda request: _asking(door, request),
         theme=theme.theme(),
@@ -129,12 +136,14 @@ def build(
         run_history=False,
         ssr_mode=False,
         enable_monitoring=False,
+        mcp_server=False,  # ours is beside it
         max_file_size="1mb",
         blocked_paths=[str(Path.cwd())],
         favicon_path=str(STATIC / "favicon.png"),
     )
     framed_by = [hub.provider] if hub is not None else [oauth.PROVIDER] if demo else []
-    return guard.Guard(app, any_host=any_host, public=public, framed_by=framed_by)
+    return guard.Guard(app, any_host=any_host, public=public, framed_by=framed_by,
+                       also_open=[mcp.PATH] if with_mcp else [])  # fmt: skip
 
 
 def blocks(bound: acts.Acts) -> gr.Blocks:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from safe_page import Answer, SafePage, serving
 
 from forgetme.ui import endpoints
@@ -53,9 +55,11 @@ def outside(page: SafePage, **headers: str) -> list[Answer]:
 
 
 def test_the_queue_is_closed_to_outsiders_and_to_a_session_that_ended(page, cookie):
-    ended = cookie("lea")
+    ended, revoked = cookie("lea"), page.store.tokens.add("lea", "old")
     page.store.people.end_sessions("lea")
-    for headers in ({}, {"cookie": ended}, {"cookie": ended[:-1]}, {"authorization": "Bearer x"}):
+    page.store.tokens.revoke("lea", "old")
+    for headers in ({}, {"cookie": ended}, {"cookie": ended[:-1]}, {"authorization": "Bearer x"},
+                    {"authorization": f"Bearer {revoked}", "cookie": cookie("ann")}):  # fmt: skip
         assert {one.status for one in outside(page, **headers)} == {401}
         for path in ("queue/data?session_hash=x", "call/people/x", "call/v2/people/x"):
             assert page.ask(f"/gradio_api/{path}", **headers).status == 401
@@ -64,6 +68,20 @@ def test_the_queue_is_closed_to_outsiders_and_to_a_session_that_ended(page, cook
     )
     foreign = {"cookie": cookie("lea"), "origin": "http://evil.example"}
     assert {one.status for one in outside(page, **foreign)} == {403}
+
+
+def test_a_program_with_a_token_acts_as_its_person(page):
+    token = page.store.tokens.add("ann", "program")
+    headers = {"Authorization": f"Bearer {token}"}
+    client = Client(f"http://127.0.0.1:{page.port}", headers=headers, verbose=False)
+    (row,) = client.predict("prepared", api_name="/samples")
+    client.predict(row["id"], "from afar", api_name="/comment")
+    assert page.store.events(row["id"])[-1].by == "ann"
+    with pytest.raises(AppError, match="needs the role lead; you are curator"):
+        client.predict(api_name="/people")
+    page.store.tokens.revoke("ann", "program")
+    with pytest.raises(Exception, match="401"):
+        client.predict("prepared", api_name="/samples")
 
 
 @pytest.mark.parametrize("who", ["vic", "ann"])
