@@ -130,6 +130,7 @@ def render_scene(
     setting: str | None = None,
     size: int = 256,
     count: int | None = None,
+    looks: int | None = None,
 ) -> Scene:
     """Renders a picture-book scene; the same arguments give the same bytes in every process.
 
@@ -140,6 +141,8 @@ def render_scene(
         size: side of the square image, 64-512 pixels; the composition is the same at every size.
         count: number of objects, 0-4; None draws 1-4. An extra object that finds no place after 40
             tries is left out.
+        looks: seed of the main object's looks alone: one individual in many scenes; None draws them
+            with the scene.
 
     Returns:
         The scene with exact masks and the exact picture behind each object.
@@ -148,6 +151,8 @@ def render_scene(
         ValueError: an argument is unknown or out of range.
     """
     _check(seed, concept, setting, size, count)
+    if looks is not None and looks < 0:
+        raise ValueError(f"looks must be 0 or more, got {looks}")
     rng = np.random.default_rng([seed, 1])
     drawn_setting = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
     drawn_count = int(rng.choice(4, p=(0.45, 0.3, 0.15, 0.1))) + 1
@@ -157,7 +162,7 @@ def render_scene(
     main = concept or order[0]
     wanted = [main, *(name for name in order if name != main)][:count]
     backdrop = paint_background(setting, size, np.random.default_rng([seed, 2]))
-    placed = _place(wanted, backdrop, seed, rng)
+    placed = _place(wanted, backdrop, seed, rng, looks)
     layers = [_draw(item, backdrop, size) for item in placed]
     grain = np.random.default_rng([seed, 3]).standard_normal((size, size), np.float32) * np.float32(
         _GRAIN
@@ -215,7 +220,11 @@ def _check(
 
 
 def _place(
-    wanted: list[str], backdrop: Backdrop, seed: int, rng: np.random.Generator
+    wanted: list[str],
+    backdrop: Backdrop,
+    seed: int,
+    rng: np.random.Generator,
+    looks: int | None = None,
 ) -> list[_Placed]:
     """Returns a place for the main object and each other that leaves the rest visible enough."""
     placed: list[_Placed] = []
@@ -225,7 +234,8 @@ def _place(
         roomy = rng.random() < 0.6  # most objects look for a free place first, the rest may overlap
         for attempt in range(40):
             smaller = shrink * 0.97 ** max(0, attempt - 12)
-            item = _propose(concept, backdrop, rng, smaller, (seed, 10 + i))
+            own = (seed if i or looks is None else looks, 10 + i)
+            item = _propose(concept, backdrop, rng, smaller, own)
             silhouette = _visible([_draw(item, backdrop, _LAYOUT_SIZE)], _LAYOUT_SIZE)[0]
             share = 0.9 if roomy and attempt < 4 else 0.64
             if i == 0 or _fits([*placed, item], [*silhouettes, silhouette], share):

@@ -147,6 +147,16 @@ def test_count_fixes_the_number_of_objects_each_of_its_own_concept(count: int) -
         assert len(set(names)) == count
 
 
+def test_looks_draw_one_individual_in_many_scenes() -> None:
+    drawn = [render_scene(seed, concept="cat", count=1, looks=2, size=64) for seed in range(4)]
+    assert {one.objects[0].description for one in drawn} == {"a cream striped cat"}
+    assert not np.array_equal(drawn[0].image, drawn[1].image)
+    own = render_scene(2, concept="cat", count=1, size=64)
+    assert np.array_equal(
+        own.image, render_scene(2, concept="cat", count=1, size=64, looks=2).image
+    )
+
+
 def test_count_none_mostly_draws_one_or_two_objects() -> None:
     counts = [len(render_scene(seed, size=64).objects) for seed in range(64)]
     assert set(counts) == {1, 2, 3, 4}
