@@ -22,7 +22,7 @@ FLOORS = {
     2: "store",
     3: "dataset jobs",
     4: "curate train classify",
-    5: "compare tiny",
+    5: "compare evaluate tiny",
     6: "cli ui app __main__",
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}

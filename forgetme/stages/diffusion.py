@@ -46,14 +46,24 @@ class Diffusion:
         made_by: str = "diffusion",
     ) -> None:
         """Loads the modules; the arguments are those of the class."""
+        unet = None if inpaint_folder is None else load_unet(Path(inpaint_folder), device)
+        self._take(load_pipeline(Path(folder), device), unet, made_by)
+
+    @classmethod
+    def around(cls, pipe: Any, *, made_by: str = "diffusion") -> Diffusion:
+        """Gives a pipeline that is open already, with all that it wears, these ways to paint."""
+        made = cls.__new__(cls)
+        made._take(pipe, None, made_by)
+        return made
+
+    def _take(self, pipe: Any, inpaint_unet: Any, made_by: str) -> None:
         from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 
-        self.pipe = load_pipeline(Path(folder), device)
-        self.made_by = made_by
-        parts = {**self.pipe.components, "requires_safety_checker": False}
+        self.pipe, self.made_by = pipe, made_by
+        parts = {**pipe.components, "requires_safety_checker": False}
         self._redraw = quiet(StableDiffusionImg2ImgPipeline(**parts))
-        if inpaint_folder is not None:
-            parts["unet"] = load_unet(Path(inpaint_folder), device)
+        if inpaint_unet is not None:
+            parts["unet"] = inpaint_unet
         self._inpaint = quiet(StableDiffusionInpaintPipeline(**parts))
         self._lock = threading.Lock()
 

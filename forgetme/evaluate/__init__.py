@@ -1,0 +1,1 @@
+"""Evaluate: what a model forgot, what it kept, and how hard it is to bring back."""
