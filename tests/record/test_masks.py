@@ -22,6 +22,12 @@ def brute_distance(mask):
     return np.sqrt(((yy[..., None] - ys) ** 2 + (xx[..., None] - xs) ** 2).min(axis=2))
 
 
+def test_distance_is_the_root_of_a_whole_number_to_the_last_bit():
+    mask = np.zeros((128, 119), bool)
+    mask[31, 17] = mask[100, 90] = mask[5, 111] = True
+    np.testing.assert_array_equal(masks.distance_to(mask), brute_distance(mask).astype("f4"))
+
+
 @given(small_masks, st.integers(0, 5))
 @settings(max_examples=200, deadline=None)
 def test_dilate_adds_exactly_what_is_within_the_distance(mask, px):

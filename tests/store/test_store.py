@@ -142,6 +142,17 @@ def test_store_refuses_an_image_that_is_not_rgb(store):
 # Events and what they do
 
 
+def test_store_walks_over_all_samples_few_at_a_time(store, monkeypatch):
+    monkeypatch.setattr("forgetme.store.store.WALKED", 2)
+    names = [add(store, number, name=f"n{number}").name for number in range(5)]
+    asked, samples = [], store.samples
+    monkeypatch.setattr(store, "samples", lambda **more: asked.append(more) or samples(**more))
+    assert [row.name for row in store.walk("cat")] == names
+    assert [row.proposals for row in store.walk("cat", light=False)] == [[]] * 5
+    assert {more["limit"] for more in asked} == {2}
+    assert list(store.walk("no such")) == []
+
+
 def test_store_walks_a_sample_from_new_to_accepted(store):
     row = add(store, 1)
     row = step(store, row, "proposed", proposed(), by="policy")
