@@ -116,7 +116,7 @@ class TorchvisionClassifier:
         try:
             self._model = get_model(name, weights=weights).eval().to(device)
         except (OSError, RuntimeError) as error:
-            raise _unavailable(name, weights.url, error) from error
+            raise _unavailable(name, error) from error
         self._prepare, self._device = weights.transforms(), device
 
     def predict(self, images: Sequence[np.ndarray]) -> list[dict[str, float]]:
@@ -294,23 +294,17 @@ def _clip(architecture: str, tag: str, device: str) -> Ranker:
 
     from forgetme.stages.rank import load_clip
 
-    known = open_clip.list_pretrained_tags_by_model(architecture)
-    if not Path(tag).is_file() and tag not in known:
+    known, path = open_clip.list_pretrained_tags_by_model(architecture), tag
+    if tag in known:
+        try:
+            path = open_clip.download_pretrained(open_clip.get_pretrained_cfg(architecture, tag))
+        except (OSError, RuntimeError) as error:
+            raise _unavailable(f"{architecture}/{tag}", error) from error
+    elif not Path(tag).is_file():
         raise ForgetmeError(f"{architecture} has no weights {tag!r}; it has: {', '.join(known)}")
-    try:
-        path = tag
-        if tag in known:
-            config = open_clip.get_pretrained_cfg(architecture, tag)
-            path = open_clip.download_pretrained(config)
-    except (OSError, RuntimeError) as error:
-        raise _unavailable(
-            f"{architecture}/{tag}", config.get("url") or "its hub", error
-        ) from error
     return load_clip(f"{architecture}/{tag}", path, device)
 
 
-def _unavailable(name: str, address: str, error: Exception) -> MissingModelError:
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return MissingModelError(
-        f"the weights of {name} cannot be had from {address} ({said}); connect to the network once"
-    )
+def _unavailable(name: str, error: Exception) -> MissingModelError:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    return MissingModelError(f"the weights of {name} cannot be had ({said}); go online once")

@@ -215,13 +215,13 @@ def test_the_attack_finds_words_that_lower_the_loss(folder):
     base = base_of(open_pipe(folder))
     base.core.requires_grad_(False)
     z = torch.randn(1, *base.latent_shape, generator=torch.Generator().manual_seed(2))
-    attack = diffatk.Attack(base, z, "a photo of a cat", 2)
-    plan = {"times": 2, "iterations": 6, "lr": 0.3}
-    ids, after, before = attack.search(plan, torch.Generator().manual_seed(0))
+    plan = {"words": 2, "times": 2, "iterations": 6, "lr": 0.3}
+    ids, told, after, before = diffatk.attack(
+        base, z, "a photo of a cat", plan, torch.Generator().manual_seed(0)
+    )
     assert after < before
-    told = attack.told(attack.hard(ids))["encoder_hidden_states"]
     tokens = base.tokens(["a photo of a cat"])[0]
-    by_hand = torch.cat([tokens[:1], ids, tokens[1:-2]])[None]
+    by_hand = torch.cat([tokens[:1], torch.tensor(ids), tokens[1:-2]])[None]
     with torch.no_grad():
         assert told[0].numpy() == pytest.approx(
             base.pipe.text_encoder(by_hand)[0][0].numpy(), abs=1e-5

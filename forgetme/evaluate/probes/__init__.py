@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, get_args
 
 from forgetme.errors import ForgetmeError
@@ -38,18 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBES", "Probe", "ProbeResult", "run_probes"]
 
-ALL = (
-    *prompts.PROBES,
-    completion.PROBE,
-    inpainting.PROBE,
-    ddim.PROBE,
-    inversion.PROBE,
-    diffatk.PROBE,
-    ringabell.PROBE,
-    revival.PROBE,
-    *relearning.PROBES,
-)
-PROBES: dict[str, Probe] = {one.name: one for one in ALL}
+_ONE_EACH = (completion, inpainting, ddim, inversion, diffatk, ringabell, revival)
+_ALL = (*prompts.PROBES, *(one.PROBE for one in _ONE_EACH), *relearning.PROBES)
+PROBES: dict[str, Probe] = {one.name: one for one in _ALL}
 
 
 def run_probes(
@@ -99,31 +90,28 @@ def run_probes(
     known_by(recogniser, concept)
     results: list[ProbeResult] = []
     for name in names:
-        plan, begun = getattr(PROBES[name], preset), time.monotonic()
-        never = cancelled or (lambda: False)
-        case = Case(pipe, original, concept, samples, recogniser, plan, seed, never)
+        probe, begun, stop = PROBES[name], time.monotonic(), cancelled or (lambda: False)
+        plan = getattr(probe, preset)
+        case = Case(pipe, original, concept, samples, recogniser, plan, seed, stop)
         try:
-            found = _run(PROBES[name], case)
+            _check_family(case)
+            with contextlib.ExitStack() as stack:
+                for one in filter(None, (pipe, original)):
+                    stack.enter_context(untouched(one, stop))
+                found = probe.run(case)
+        except CannotError as error:
+            found = Found([], [], note=str(error))
         except CancelledError:
             break
+        tried, back, seconds = len(found.seen), sum(found.seen), time.monotonic() - begun
         results.append(
-            ProbeResult(
-                name, len(found.seen), sum(found.seen), round(time.monotonic() - begun, 1),
-                recogniser.name, found.note, found.pictures, found.values,
-            )
+            ProbeResult(name, tried, back, round(seconds, 1), recogniser.name, found.note,
+                        found.pictures, found.values)
         )  # fmt: skip
     return results
 
 
-def _run(probe: Probe, case: Case) -> Found:
-    """Runs one with the models held still; one that cannot says why."""
-    try:
-        family = base_of(case.pipe).family
-        if family != "sd" or case.base.core.config.in_channels != 4:
-            raise CannotError(f"it is for Stable Diffusion 1.x and 2.x that draw, not {family}")
-        with ExitStack() as stack:
-            for pipe in filter(None, (case.pipe, case.original)):
-                stack.enter_context(untouched(pipe, case.cancelled))
-            return probe.run(case)
-    except CannotError as error:
-        return Found([], [], note=str(error))
+def _check_family(case: Case) -> None:
+    family = base_of(case.pipe).family
+    if family != "sd" or case.base.core.config.in_channels != 4:
+        raise CannotError(f"it is for Stable Diffusion 1.x and 2.x that draw, got one of {family}")

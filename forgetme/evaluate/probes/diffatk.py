@@ -27,63 +27,55 @@ def project(rows: torch.Tensor) -> torch.Tensor:
     return (rows - over.gather(1, last)).clamp(min=0)
 
 
-class Attack:
-    """Words of the vocabulary in front of a prompt, and how well the model then denoises z."""
+def attack(
+    base: Base, z: torch.Tensor, prompt: str, plan: Mapping[str, Any], generator: torch.Generator
+) -> tuple[list[int], torch.Tensor, float, float]:
+    """Searches words that lower the denoising loss of z (1, C, h, w), timestep after timestep.
 
-    def __init__(self, base: Base, z: torch.Tensor, prompt: str, words: int) -> None:
-        """Args: the model, latents (1, C, h, w), the prompt, and how many words go before it."""
-        self._base, self._z, self._words = base, z, words
-        self._prompt = " ".join([*[SLOT] * words, prompt])
-        if len(slots(base, self._prompt)) != words:
-            raise ValueError(f"the prompt {prompt!r} holds the placeholder {SLOT!r}")
-        self._start, encoder = next(iter(base.encoders.items()))
-        self._table = encoder.get_input_embeddings().weight.float()
+    Adam on the simplex over the vocabulary; forwards, each place's likeliest word.
 
-    def hard(self, ids: torch.Tensor) -> torch.Tensor:
-        """Token ids (k,) as one-hot rows (k, V)."""
-        return torch.nn.functional.one_hot(ids, len(self._table)).to(self._table)
+    Returns:
+        The words of the lowest loss (k token ids), the text states (1, tokens, D) of the prompt
+        behind them, that loss, and the loss of the words that it began with.
+    """
+    asked = " ".join([*[SLOT] * plan["words"], prompt])
+    start, encoder = next(iter(base.encoders.items()))
+    table = encoder.get_input_embeddings().weight.float()  # (V, D)
 
-    def told(self, picked: torch.Tensor, count: int = 1) -> Text:
-        """What the model is told with words (k, V), one-hot or in between."""
-        return text_with(self._base, self._prompt, {self._start: picked @ self._table}, count)
+    def told(picked: torch.Tensor, count: int = 1) -> Text:
+        return text_with(base, asked, {start: picked @ table}, count)
 
-    def loss(self, picked: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
-        """MSE of what the model answers at timesteps t (T,) under noise eps (T, C, h, w)."""
-        base, z = self._base, self._z.expand(len(t), *self._z.shape[1:])
-        guess = base.call(base.core, base.noise(z, eps, t), t, self.told(picked, len(t)))
-        return (guess - base.target(z, eps, t)).square().mean()
+    def loss(picked: torch.Tensor, t: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
+        clean = z.expand(len(t), *z.shape[1:])
+        guess = base.call(base.core, base.noise(clean, eps, t), t, told(picked, len(t)))
+        return (guess - base.target(clean, eps, t)).square().mean()
 
-    def search(
-        self, plan: Mapping[str, Any], generator: torch.Generator
-    ) -> tuple[torch.Tensor, float, float]:
-        """Adam on the simplex, a discrete pick forwards; timestep after timestep, as published.
+    def noise(count: int) -> torch.Tensor:
+        return torch.randn((count, *z.shape[1:]), generator=generator).to(z.device)
 
-        Returns:
-            The words (k,) of the lowest loss, that loss, and the loss of those it began with.
-        """
+    def hard(ids: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(ids, len(table)).to(table)
 
-        def noise(count: int) -> torch.Tensor:
-            shape = (count, *self._z.shape[1:])
-            return torch.randn(shape, generator=generator).to(self._z.device)
-
-        times = self._base.solver(plan["times"]).timesteps.to(self._z.device)
-        eps, tried = noise(len(times)), {}
-        begun = torch.randn((self._words, len(self._table)), generator=generator)
-        relaxed = project(begun.to(self._table)).requires_grad_(True)
-        adam = torch.optim.Adam([relaxed], lr=plan["lr"], weight_decay=0.1)
-        for t in times.repeat_interleave(plan["iterations"]):
-            ids = relaxed.argmax(1)
-            if (key := tuple(ids.tolist())) not in tried:
-                with torch.no_grad():
-                    tried[key] = self.loss(self.hard(ids), times, eps).item()
-            straight = self.hard(ids) + relaxed - relaxed.detach()  # the gradient goes through
-            adam.zero_grad()
-            self.loss(straight, t.view(1), noise(1)).backward()
-            adam.step()
+    times = base.solver(plan["times"]).timesteps.to(z.device)
+    eps, tried = noise(len(times)), {}  # words are compared under one and the same noise
+    relaxed = torch.randn((len(slots(base, asked)), len(table)), generator=generator)
+    relaxed = project(relaxed.to(table)).requires_grad_(True)
+    adam = torch.optim.Adam([relaxed], lr=plan["lr"], weight_decay=0.1)
+    for t in times.repeat_interleave(plan["iterations"]):
+        ids = relaxed.argmax(1)
+        if (key := tuple(ids.tolist())) not in tried:
             with torch.no_grad():
-                relaxed.copy_(project(relaxed))
-        best = min(tried, key=tried.get)
-        return torch.tensor(best).to(self._z.device), tried[best], next(iter(tried.values()))
+                tried[key] = loss(hard(ids), times, eps).item()
+        adam.zero_grad()
+        straight = hard(ids) + relaxed - relaxed.detach()  # the gradient goes straight through
+        loss(straight, t.view(1), noise(1)).backward()
+        adam.step()
+        with torch.no_grad():
+            relaxed.copy_(project(relaxed))
+    best = min(tried, key=tried.get)
+    with torch.no_grad():
+        states = told(hard(torch.tensor(best, device=z.device)))["encoder_hidden_states"]
+    return list(best), states, tried[best], next(iter(tried.values()))
 
 
 def run(case: Case) -> Found:
@@ -91,14 +83,11 @@ def run(case: Case) -> Found:
     pictures, words, losses, photos = [], [], [], case.photos()
     share = -(-case.plan["pictures"] // len(photos))
     for number, photo in enumerate(photos):
-        z = case.latents([photo.original])
-        attack = Attack(case.base, z, case.prompt, case.plan["words"])
-        ids, *loss = attack.search(case.plan, case.generator(number))
-        with torch.no_grad():
-            told = attack.told(attack.hard(ids), share)["encoder_hidden_states"]
-        pictures += case.draw(told, first=number * share)
+        z, lot = case.latents([photo.original]), case.generator(number)
+        ids, told, *loss = attack(case.base, z, case.prompt, case.plan, lot)
+        pictures += case.draw(told.expand(share, *told.shape[1:]), first=number * share)
         losses.append(loss)
-        words.append(case.pipe.tokenizer.decode(ids.tolist()))
+        words.append(case.pipe.tokenizer.decode(ids))
     after, before = (sum(side) / len(losses) for side in zip(*losses, strict=True))
     values = {"loss, words found": after, "loss, words begun with": before}
     return case.judged(pictures, values, f"words found: {'; '.join(words)}")

@@ -37,17 +37,10 @@ def search(
     length: int,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, list[float]]:
-    """A genetic search over words.
-
-    Args:
-        distance: (P, length) token ids to (P,) numbers, lower is better.
-        pool: the ids that it may take.
-        plan: `population`, `generations`, and the rates `mutation` and `crossover`.
-        length: words.
-        generator: of the randomness.
+    """A genetic search over words of a pool for token ids (length,) of the least distance.
 
     Returns:
-        The best ids (length,), and the lowest distance of each generation, which never rises.
+        The ids, and the lowest distance of each generation, which never rises.
     """
     count = plan["population"]
     born = count - count // 2
