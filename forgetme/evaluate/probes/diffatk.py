@@ -97,6 +97,6 @@ PROBE = Probe(
     "unlearndiffatk-lite",
     "searches words in front of the prompt that make the model denoise the concept",
     run,
-    {**FAST, "samples": 2, "words": 3, "times": 5, "iterations": 10, "lr": 0.1},
+    {**FAST, "samples": 1, "words": 3, "times": 10, "iterations": 8, "lr": 0.3},
     {**FULL, "pictures": 50, "samples": 50, "words": 3, "times": 50, "iterations": 40, "lr": 0.01},
 )
