@@ -227,6 +227,11 @@ def _serve(options: argparse.Namespace) -> int:
                     worker.start()
                     keeper.start()
 
+            async def shutdown(self, *arguments: Any, **more: Any) -> None:
+                # each stream that is cut off would print a page of traces
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+                await super().shutdown(*arguments, **more)
+
         config = uvicorn.Config(
             app,
             host=host,

@@ -119,20 +119,24 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ray.init(cluster.address or "local", **quiet)
     except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         raise ForgetmeError(
-            f"no Ray cluster at {where} ({str(error).strip().splitlines()[0]}); start one with: "
-            "ray start --head, or leave --address out for this machine"
+            f"no Ray cluster at {where} ({_line(error, 0)}); start one with: ray start --head, or "
+            "leave --address out for this machine"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
     except ray.exceptions.RayError as error:
-        words = str(error).strip().splitlines()[-1]
         raise ForgetmeError(
-            f"Ray at {where} failed ({words}); the finished shards stay: the same command goes on"
+            f"Ray at {where} failed ({_line(error, -1)}); the finished shards stay: the same "
+            "command goes on"
         ) from error
     finally:
         ray.shutdown()
+
+
+def _line(error: BaseException, at: int) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[at]
 
 
 def _reach(address: str) -> None:
