@@ -39,9 +39,17 @@ def save_lama(path: Path, *, darkest: bool = False) -> Path:
 
 
 def save_diffusion(
-    folder: Path, *, in_channels: int = 4, sample_size: int = 8, variant: str | None = None
+    folder: Path,
+    *,
+    in_channels: int = 4,
+    sample_size: int = 8,
+    variant: str | None = None,
+    words: int = 32,
 ) -> Path:
-    """Saves a StableDiffusion folder: 4 channels in the U-Net, or 9 for an inpainting one."""
+    """Saves a StableDiffusion folder: 4 channels in the U-Net, or 9 for an inpainting one.
+
+    `words` is how many numbers tell it of each token.
+    """
     from diffusers import (
         AutoencoderKL,
         DPMSolverMultistepScheduler,
@@ -63,7 +71,7 @@ def save_diffusion(
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=32,
+            hidden_size=words,
             intermediate_size=64,
             num_hidden_layers=1,
             num_attention_heads=2,
@@ -81,7 +89,7 @@ def save_diffusion(
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=32,
+        cross_attention_dim=words,
         attention_head_dim=8,
         norm_num_groups=8,
     )

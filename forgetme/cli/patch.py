@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +105,47 @@ def prompts(run: RunArgument, out: OutOption) -> None:
     names = RunSettings.__dataclass_fields__
     write_prompts(out, RunSettings.of({k: v for k, v in record.items() if k in names}))
     say(str(out))
+
+
+@patch_app.command("m-score")
+def measured(
+    run: RunArgument,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="The concept's pictures. [default: a set of drawn concepts]"
+        ),
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="Of each concept.")] = 6,
+    steps: Annotated[int, typer.Option(min=1, help="Of each inversion.")] = 300,
+    seeds: Annotated[int, typer.Option(min=1, help="Inversions of each concept.")] = 1,
+    preset: PresetOption = "tiny",
+    device: DeviceOption = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="NAME|FOLDER", help="The model. [default: the preset's]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell whether a fresh inversion of a concept's pictures lands at its words yet: M-Score.
+
+    Over a set of drawn individuals, objects and styles; lower after is better for what was
+    forgotten, and as before for all else. A loss as low as before: it can be drawn yet.
+    """
+    from forgetme.train import read_patch
+    from forgetme.train.m_score import pictured, score_set
+
+    patch, how = read_patch(run), {"pictures": pictures, "steps": steps, "seeds": range(seeds)}
+    given = {} if data is None else {"concepts": [pictured(data, patch)]}
+    pipe, found = pipe_of(preset, device, base), []
+    if not as_json:
+        say(f"{'':<6} {'':<20} {'before':>7} {'after':>7} {'loss':>7} {'after':>7}")
+    for one, its in score_set(pipe, patch, **given, **how):
+        found.append({"group": one.group, "concept": one.name, **asdict(its)})
+        if not as_json:
+            shown = (its.before, its.after, its.loss_before, its.loss_after)
+            say(f"{one.group:<6} {one.name:<20} " + " ".join(f"{value:7.3f}" for value in shown))
+    if as_json:
+        print_json({"forgets": list(patch.concepts), "scores": found})
 
 
 @patch_app.command()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,17 @@ class RunFolder:
         """Writes run.json."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._save(self.record)
+
+    @contextmanager
+    def beginning(self) -> Iterator[None]:
+        """Takes the folder away again where the block made it and refuses what was asked."""
+        made = not self.path.exists()
+        try:
+            yield
+        except ForgetmeError:
+            if made:
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def diverged(self, step: int) -> None:
         """Notes that the loss was no number at a step: the run may go on with a lower rate."""

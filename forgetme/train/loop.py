@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,14 +201,19 @@ def train(
             add(pipe, patch, scale)
         accelerator.wait_for_everyone()  # all have looked at the folder before one writes to it
         watch = Watch(run, pipe, settings, probing, accelerator.is_main_process)
-        watch.begin(checkpoint.steps(out), len(items))
-        with accelerator.main_process_first(), quick(model.core):  # the others read what it made
-            data = make_latents(model, needs, items, settings, out / FOLDER, key, retain)
+        with run.beginning():
+            watch.begin(checkpoint.steps(out), len(items))
+            # the others read what the main process made
+            with accelerator.main_process_first(), quick(model.core):
+                data = make_latents(model, needs, items, settings, out / FOLDER, key, retain)
+            with quick(model.core):
+                watch.probe(0)
+                state = _state(model, method, settings, data, accelerator)
+                before = {
+                    n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n
+                }
+                _set_up(state)
         with quick(model.core):
-            watch.probe(0)
-            state = _state(model, method, settings, data, accelerator)
-            before = {n: p.detach().clone() for n, p in state.chosen.items() if "lora_" not in n}
-            _set_up(state)
             done = checkpoint.load(out, state.chosen, state.optimizer, state.scaler)
             last = done >= settings.steps
             while not last:
@@ -285,9 +290,24 @@ def _set_up(state: _State) -> None:
         if method.setup is not None:
             method.setup(state.context, state.data)
         if method.solve is not None:
-            for name, value in method.solve(state.context, state.data).items():
+            for name, value in _solved(state).items():
                 state.chosen[name].data.copy_(value)
     state.context.core = shared
+
+
+def _solved(state: _State) -> Mapping[str, torch.Tensor]:
+    """What a closed form finds; refuses what are no numbers."""
+    method = state.method
+    try:
+        found = method.solve(state.context, state.data)
+        if not all(value.isfinite().all() for value in found.values()):
+            raise torch.linalg.LinAlgError("the weights would be no numbers")
+    except torch.linalg.LinAlgError as error:
+        raise ForgetmeError(
+            f"{method.name} finds no weights: with these options its system is singular "
+            f"({error}); leave --option out, or change it"
+        ) from error
+    return found
 
 
 def _step(state: _State, step: int, watch: Watch) -> dict[str, float]:

@@ -9,20 +9,26 @@ concept is hidden and not gone: that loss is told, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from forgetme.errors import ForgetmeError
+from forgetme.record.images import read_image
+from forgetme.scenes.concept_set import CONCEPT_SET
 from forgetme.train.adapters import Wardrobe
+from forgetme.train.data import PICTURES, square
 from forgetme.train.inversion import Rows, asking, injected, invert, slots
 from forgetme.train.model import Base, base_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from diffusers import DiffusionPipeline
 
+    from forgetme.scenes.concept_set import DrawnConcept
     from forgetme.train.patch import Patch
 
 
@@ -48,6 +54,68 @@ class MScore:
         return self.after - self.before
 
 
+@dataclass(frozen=True)
+class Pictured:
+    """A concept by pictures of one's own.
+
+    Attributes:
+        name: of the concept.
+        files: its pictures.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    group: ClassVar[str] = "own"
+
+    @property
+    def prompt(self) -> str:
+        """That asks for it."""
+        return f"a photo of a {self.name}"
+
+    def pictures(self, count: int) -> list[np.ndarray]:
+        """The first `count`, each (H, W, 3) uint8."""
+        return [read_image(file) for file in self.files[:count]]
+
+
+def pictured(folder: Path, patch: Patch) -> Pictured:
+    """The pictures of a folder, or of its `original/`, as those of what a patch forgets.
+
+    Raises:
+        ForgetmeError: there is none.
+    """
+    inside = folder / "original" if (folder / "original").is_dir() else folder
+    found = sorted(inside.iterdir()) if inside.is_dir() else []
+    files = tuple(one for one in found if one.suffix.lower() in PICTURES)
+    if not files:
+        raise ForgetmeError(f"{inside} holds no pictures; expected {', '.join(PICTURES)} files")
+    if not patch.concepts:
+        raise ForgetmeError(f"{patch.folder} names no concept to invert")
+    return Pictured(patch.concepts[0], files)
+
+
+def score_set(
+    pipe: DiffusionPipeline,
+    patch: Patch,
+    concepts: Sequence[DrawnConcept | Pictured] = CONCEPT_SET,
+    *,
+    pictures: int = 6,
+    **how: Any,
+) -> Iterator[tuple[DrawnConcept | Pictured, MScore]]:
+    """Scores a patch over several concepts: what it forgets, and what it should have left.
+
+    Args:
+        pipe: the model.
+        patch: what it forgets.
+        concepts: what is inverted.
+        pictures: of each, at most.
+        **how: `seeds`, `steps` and `words` of `m_score`.
+    """
+    base = base_of(pipe)
+    for one in concepts:
+        z = base.encode([square(image, base.side) for image in one.pictures(pictures)])
+        yield one, m_score(pipe, patch, z, prompt=one.prompt, **how)
+
+
 def cosine(feature: torch.Tensor, reference: torch.Tensor) -> float:
     """The cosine of two features."""
     return float(torch.cosine_similarity(feature.flatten(), reference.flatten(), dim=0))
@@ -58,6 +126,7 @@ def m_score(
     patch: Patch,
     z: torch.Tensor,
     *,
+    prompt: str = "",
     seeds: Sequence[int] = (0, 1, 2),
     steps: int = 500,
     words: int = 4,
@@ -68,6 +137,7 @@ def m_score(
         pipe: the model.
         patch: what it forgets.
         z: (N, C, h, w) latents of the concept's pictures.
+        prompt: the plain words; "" = those of the first concept that the patch forgets.
         seeds: one inversion each.
         steps: of each inversion.
         words: how many words are found; they begin as random ones.
@@ -75,10 +145,11 @@ def m_score(
     Raises:
         ForgetmeError: the patch names no concept, or is of another model.
     """
-    if not patch.concepts:
+    if not (prompt or patch.concepts):
         raise ForgetmeError(f"{patch.folder} names no concept to invert")
     base, wardrobe, sides = base_of(pipe), Wardrobe(pipe), []
-    reference = _feature(base, f"a photo of a {patch.concepts[0]}")  # read without the patch
+    plain = prompt or f"a photo of a {patch.concepts[0]}"
+    reference = _feature(base, plain)  # read without the patch
     for worn in (False, True):
         if worn:
             wardrobe.wear(patch)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
+from small_models import save_diffusion
 from typer.testing import CliRunner
 
 from forgetme import cli
@@ -72,3 +74,56 @@ def test_what_cannot_be_is_refused_in_one_line(tmp_path: Path) -> None:
     ):
         assert words in refused(*arguments), words
         assert not (tmp_path / "run").exists()
+
+
+def test_what_only_the_model_can_tell_is_refused_and_leaves_nothing(
+    small_assets: Path, drawn: Path, tmp_path: Path
+) -> None:
+    base, out = ("--base", small_assets / "diffusion"), ("--out", tmp_path / "run")
+    other = tmp_path / "other"
+    save_diffusion(other, words=16)
+    worn = said("forget", "cat", "--base", other, "--out", tmp_path / "worn")
+    quick = ("--steps", 1, "--probe-pictures", 0, "--retain-pictures", 0, "--precision", "no")
+    pictures = ("--data", drawn, "--option", "retain=0")
+    uce, speed = (
+        ("train", one, "--concept", "cat", "--probe-pictures", 0) for one in ("uce", "speed")
+    )
+    for words, arguments in (
+        ("uce cannot train lora; it can: kv", (*uce, "--trains", "lora")),
+        ("does not name 'cat'", (*uce, "--prompt", "a quiet street")),
+        ("no single answer", (*uce, "--option", "lam=0", "--option", "keep=0")),
+        ("its system is singular", (*speed, "--option", "strength=0")),
+        ("which this model does not have", (*uce, "--wear", worn)),
+        ("which this model does not have", ("patch", "fuse", worn)),
+        (
+            "does not hold the tokens of 'cat'",
+            (
+                "train",
+                "fmn",
+                "--concept",
+                "cat",
+                "--prompt",
+                "sks",
+                "--any-prompt",
+                *quick,
+                *pictures,
+            ),
+        ),
+    ):
+        assert words in refused(*arguments, *base, *out), words
+        assert not (tmp_path / "run").exists(), words
+
+
+def test_an_m_score_is_told_of_a_set_of_drawn_concepts_and_of_ones_own_pictures(
+    small_assets: Path, drawn: Path, tmp_path: Path
+) -> None:
+    base, few = ("--base", small_assets / "diffusion"), ("--steps", 2, "--pictures", 2)
+    run = said("forget", "cat", *base, "--out", tmp_path / "run")
+    told = json.loads(said("patch", "m-score", run, *base, *few, "--json"))
+    assert told["forgets"] == ["cat"]
+    assert Counter(one["group"] for one in told["scores"]) == {"id": 3, "object": 3, "style": 3}
+    assert all(-1 <= one["after"] <= 1 and one["loss_after"] > 0 for one in told["scores"])
+    own = said("patch", "m-score", run, "--data", drawn, *base, *few).splitlines()
+    assert len(own) == 2
+    assert own[1].split()[:2] == ["own", "cat"]
+    assert "holds no pictures" in refused("patch", "m-score", run, "--data", tmp_path, *base)

@@ -70,8 +70,8 @@ METHOD = Method(
         "tiny": {
             "precision": "bf16",
             "retain_pictures": 48,
-            "steps": 100,
-            "lr": 1e-4,
+            "steps": 40,
+            "lr": 1e-3,
             "batch": 8,
             "options": {"draw_steps": 8, "attack_steps": 4, "attack_lr": 0.1, "retain": 1.0},
         },
