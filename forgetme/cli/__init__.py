@@ -7,7 +7,7 @@ so that `--help` answers at once.
 
 # Each module adds its commands to the program; the order here is that of the help.
 from forgetme.cli import (  # noqa: I001
-    serve, curation, generate, fills, data, layers, train, patch, compare, classify,  # noqa: F401
+    serve, curation, generate, fills, data, layers, train, patch, compare, evaluate, classify,  # noqa: F401
     store, people, care, jobs,  # noqa: F401
 )  # fmt: skip
 from forgetme.cli.frame import app

@@ -50,7 +50,7 @@ def _ours(table: Table) -> str:
         f"{table['seed']}; means, $\\pm$ half the 95\\,\\% bootstrap interval, of shares Wilson's. "
         "Entangled is of the paper's printed equations. "
     ) + escaped(caveat({one["key"] for one in table["columns"]}))
-    return _tabular(["Fill", *heading], lines, caption)
+    return tabular(["Fill", *heading], lines, caption)
 
 
 def _theirs(table: Table) -> str:
@@ -66,7 +66,7 @@ def _theirs(table: Table) -> str:
         "Published in ForgetMe, Table 2: other pictures and models; the variant of Entangled is "
         "that of the released code or unknown, so these are not comparable with ours."
     )
-    return _tabular(["Model", *(escaped(names.get(key, key)) for key in keys)], lines, caption)
+    return tabular(["Model", *(escaped(names.get(key, key)) for key in keys)], lines, caption)
 
 
 def _is_shown(score: Mapping[str, Any]) -> bool:
@@ -89,7 +89,8 @@ def _mean(found: Mapping[str, Any] | None, score: Mapping[str, Any]) -> str:
     return f"{text}$\\pm${(found['high'] - found['low']) / 2:.{digits}f}"
 
 
-def _tabular(heading: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
+def tabular(heading: Sequence[str], lines: Sequence[Sequence[str]], caption: str) -> str:
+    """A table with a caption, from cells that LaTeX can print as they are."""
     body = "\n".join(" & ".join(line) + r" \\" for line in lines)
     return (
         "\\begin{table}\n\\centering\n"

@@ -24,20 +24,24 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would compute
 Table = Mapping[str, Any]
 
 
-def check_out(out: Path) -> None:
-    """Refuses a folder that holds something else than a comparison.
+def check_out(out: Path, table: str = TABLE) -> None:
+    """Refuses a folder that holds something else than a report of this kind.
+
+    Args:
+        out: folder of the report.
+        table: the file by which such a report is known.
 
     Raises:
         ForgetmeError: it does, or it is a file.
     """
     if out.exists() and not out.is_dir():
         raise ForgetmeError(f"{out} is a file; name a folder for the report")
-    if (out / TABLE).is_file() or not out.is_dir():
+    if (out / table).is_file() or not out.is_dir():
         return
     others = [path.name for path in out.iterdir() if path.name not in (CACHE, PICTURES)]
     if others:
         raise ForgetmeError(
-            f"{out} holds {sorted(others)[0]} and no comparison, so it is left alone; "
+            f"{out} holds {sorted(others)[0]} and no {table}, so it is left alone; "
             "name a new or empty folder"
         )
 
@@ -55,7 +59,7 @@ def write_report(out: Path, table: Table, pictures: Mapping[str, Path]) -> None:
     """
     (out / PICTURES).mkdir(parents=True, exist_ok=True)
     for name, source in pictures.items():
-        _lay(source, out / name)
+        lay(source, out / name)
     atomic_write(out / REPORTS["html"], html_page(table, pictures).encode())
     atomic_write(out / REPORTS["csv"], csv_of(table).encode())
     atomic_write(out / REPORTS["tex"], latex_table(table).encode())
@@ -82,17 +86,17 @@ def csv_of(table: Table) -> str:
             values = [cell["scores"].get(key) for key in keys]
             told = [" | ".join(cell["warnings"]), cell["words"], cell["error"]]
             named = [row["name"], row["sample"], column["key"]]
-            writer.writerow([*map(_said, named), *values, *map(_said, told), cell["picture"]])
+            writer.writerow([*map(said, named), *values, *map(said, told), cell["picture"]])
     return text.getvalue()
 
 
-def _said(words: str | None) -> str:
+def said(words: str | None) -> str:
     """Text that no spreadsheet takes for a formula."""
     words = words or ""
     return f"'{words}" if words.startswith(_FORMULA) else words
 
 
-def _lay(source: Path, target: Path) -> None:
+def lay(source: Path, target: Path) -> None:
     """Puts a picture of the cache into the report; one file with two names where that can be."""
     if target.exists():
         return

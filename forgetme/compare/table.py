@@ -77,7 +77,7 @@ def table_of(
         "preset": preset,
         "seed": wanted.seed,
         "concept": wanted.concept,
-        "versions": _versions(),
+        "versions": versions(),
         "title": title or f"Without the {wanted.concept}: {len(filled)} ways to fill",
         "scores": [asdict(score) for score in scores],
         "columns": [_column(one.column) for one in filled],
@@ -91,7 +91,8 @@ def table_of(
     return table, pictures.files
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The releases that numbers depend on."""
     return {
         "forgetme": __version__,
         "python": platform.python_version(),

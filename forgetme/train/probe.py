@@ -66,15 +66,22 @@ class Probe:
 
 
 @torch.no_grad()
-def draw(pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
+def draw(
+    pipe: DiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+) -> list[np.ndarray]:
     """Draws one (S, S, 3) uint8 picture for each prompt and seed."""
     pictures = []
     for start in range(0, len(prompts), CHUNK):
         generators = [torch.Generator().manual_seed(s) for s in seeds[start : start + CHUNK]]
         drawn = pipe(
             list(prompts[start : start + CHUNK]),
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
             generator=generators,
             output_type="np",
         ).images

@@ -440,7 +440,7 @@ def test_no_pictures_no_run_no_folder_are_said(models, two, drawn, store, tmp_pa
         Wanted("cat", ("magic",))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(ForgetmeError, match=r"letter\.txt and no comparison"):
+    with pytest.raises(ForgetmeError, match=r"letter\.txt and no table\.json"):
         compare(two, models, Wanted("cat", ("own",)), tmp_path / "mine")
     assert not out.exists()
 
