@@ -120,7 +120,7 @@ def evaluate(
     task = task_of(wanted.task, **_found(models))
     drawing = grid.drawing_of(base.pipe, wanted.steps, wanted.guidance)
     cells = _cells(stages, wanted, task)
-    judge, second = _judges(wanted, task, cells)
+    judge, second = open_judges(wanted, task, cells, str(base.pipe.device))
     kept = Cache(cache or out / "cache")
     probes = probing.names(wanted)
     each = len(set((cell.prompt, cell.seed) for cell in cells))
@@ -219,13 +219,20 @@ def _cells(stages: Models, wanted: Wanted, task: Task) -> tuple[Cell, ...]:
     )
 
 
-def _judges(wanted: Wanted, task: Task, cells: Sequence[Cell]) -> tuple[Judge, Judge | None]:
+def open_judges(
+    wanted: Wanted, task: Task, cells: Sequence[Cell], device: str | None = None
+) -> tuple[Judge, Judge | None]:
+    """Opens the judge, and the second one where it knows the concept.
+
+    Raises:
+        ForgetmeError: one is unknown or not to be had, or the first has no word for the concept.
+    """
     labels = list(dict.fromkeys([*(one.label for one in cells), *filter(None, [task.anchor])]))
-    first = Judge(open_recogniser(wanted.judge, concepts=labels))
+    first = Judge(open_recogniser(wanted.judge, concepts=labels, device=device))
     known_by(first, wanted.concept)
     if not wanted.second:
         return first, None
-    second = Judge(open_recogniser(wanted.second, concepts=labels))
+    second = Judge(open_recogniser(wanted.second, concepts=labels, device=device))
     try:
         known_by(second, wanted.concept)
     except ForgetmeError:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from forgetme.evaluate.models import Model
 
 REPORT = "report.json"
+PLOTS = "plots"
 VERSION = 1
 FILES = {"html": "report.html", "csv": "scores.csv", "tex": "scores.tex", "jsonl": "scores.jsonl"}
 MOST_ROWS = 24  # of pictures inside the page; the folder has all
@@ -133,12 +134,13 @@ def write_report(out: Path, report: Report, files: Mapping[str, Path]) -> None:
         report: as `report_of` gives it.
         files: the file of each picture that it names.
     """
-    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    for folder in (PICTURES, PLOTS):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         lay(source, out / name)
     drawn = plots(report)
     for title, svg in drawn.items():
-        atomic_write(out / "plots" / f"{title.lower().replace(' ', '-')}.svg", svg.encode())
+        atomic_write(out / PLOTS / f"{title.lower().replace(' ', '-')}.svg", svg.encode())
     written = {"html": html_of(report, files, drawn), "csv": csv_of(report),
                "tex": latex_of(report), "jsonl": lines_of(report)}  # fmt: skip
     for kind, text in written.items():
