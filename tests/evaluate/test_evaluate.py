@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import DATA
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_models import save_diffusion
 from typer.testing import CliRunner
@@ -163,9 +165,48 @@ def test_models_of_another_size_or_setting_are_refused(small, made, tmp_path) ->
     done = run(other, "--out", tmp_path / "r", *quick(made))
     assert done.exit_code == 1
     assert "draws with scheduler" in done.stderr
-    weights = {name: one[:, :8] for name, one in load_file(made / "cat.safetensors").items()}
+    weights = load_file(made / "cat.safetensors").items()
     short = tmp_path / "short.safetensors"
-    save_file({name: one.contiguous() for name, one in weights.items()}, short)
+    save_file({n: one[:, :8].contiguous() if one.ndim else one for n, one in weights}, short)
     done = run(short, "--out", tmp_path / "r", *quick(made))
     assert done.exit_code == 1
     assert "is no LoRA of this model" in done.stderr
+
+
+def test_pictures_in_igmus_folders_are_judged_as_they_are(small, tmp_path) -> None:
+    folder = tmp_path / "church"
+    for part, method, name in (
+        ("forgot", "ORG", "0_0_0"), ("forgot", "ESD", "0_0_0"), ("forgot", "ESD", "0_0_1"),
+        ("unrelated", "ORG", "2_0_0"), ("unrelated", "ESD", "2_0_0"),
+        ("unrelated", "ESD/Dog", "9_0_0"),
+    ):  # fmt: skip
+        path = folder / part / method / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (len(name) * 9, 80, len(method) * 30)).save(path)
+    out = tmp_path / "r"
+    given = ("--concept", "church", "--second", "", "--device", "cpu", "--out", out)
+    done = run("--pictures", folder, *given)
+    assert done.exit_code == 0, done.output
+    report = json.loads((out / "report.json").read_text())
+    assert [one["name"] for one in report["models"]] == ["base", "ESD"]
+    assert report["values"]["ESD"]["still"]["n"] == 2
+    assert report["values"]["ESD"]["ira"]["n"] == 2
+    assert {one["label"] for one in report["cells"]} == {"church", "airplane", "dog"}
+    assert "from which noise" in report["values"]["ESD"]["shift"]["why"]  # no pairs
+    shutil.rmtree(folder / "forgot" / "ORG")
+    done = run("--pictures", folder, *given)
+    assert done.exit_code == 1
+    assert "no pictures in IGMU's layout" in done.stderr
+
+
+@pytest.mark.photos
+def test_the_published_churches_are_too_hard_for_the_bundled_judge(tmp_path) -> None:
+    """It knows no church, so the row is grey: five methods are not called perfect."""
+    out = tmp_path / "r"
+    folder = DATA / "photos" / "igmu_church"
+    done = run("--pictures", folder, "--concept", "church", "--second", "", "--out", out)
+    assert done.exit_code == 0, done.output
+    report = json.loads((out / "report.json").read_text())
+    assert len(report["models"]) == 6
+    assert report["values"]["UCE"]["still"]["grey"]
+    assert report["values"]["UCE"]["overall"]["mean"] is None
