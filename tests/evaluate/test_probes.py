@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig
 from PIL import Image
 from small_models import save_diffusion
 
 from forgetme.errors import ForgetmeError
 from forgetme.evaluate.probes import PROBES, diffatk, relearning, revival, ringabell, run_probes
 from forgetme.evaluate.probes.ddim import walked
+from forgetme.evaluate.probes.probe import close
 from forgetme.evaluate.probes.prompts import spellings
 from forgetme.record.sample import Layers
 from forgetme.scenes import render_scene
@@ -73,16 +75,20 @@ def samples():
 
 
 def worn(pipe, tmp_path):
-    """Puts a closed form's kind of patch on: other weights that read the text."""
+    """Puts two patches on: other weights that read the text, and a LoRA."""
     generator = torch.Generator().manual_seed(5)
     delta = {
         name: 0.3 * torch.randn(pipe.unet.get_parameter(name).shape, generator=generator)
         for name in base_of(pipe).reading_states()
     }
     record = {"method": "uce", "trains": "kv", "base": "small", "concept": "cat"}
-    wardrobe = Wardrobe(pipe)
-    wardrobe.wear(write_delta(tmp_path / "patch", delta, record))
-    return wardrobe
+    Wardrobe(pipe).wear(write_delta(tmp_path / "patch", delta, record))
+    add_lora(pipe)
+
+
+def add_lora(pipe):
+    torch.manual_seed(6)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_k"], init_lora_weights=False))
 
 
 def state(pipe) -> dict:
@@ -192,9 +198,7 @@ def test_readers_see_a_lora_and_a_difference(folder):
     plain = revival.readers(base_of(pipe))
     named = [pipe.unet.get_parameter(one) for one in base_of(pipe).reading_states()]
     assert all(torch.equal(a, b.double()) for a, b in zip(plain, named, strict=True))
-    from peft import LoraConfig
-
-    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_k"], init_lora_weights=False))
+    add_lora(pipe)
     changed = [
         not torch.equal(a, b) for a, b in zip(plain, revival.readers(base_of(pipe)), strict=True)
     ]
@@ -267,6 +271,15 @@ def test_ddim_goes_up_by_equation_12_and_comes_back(folder):
     expected = np.sqrt(alpha[801]) * x0 + np.sqrt(1 - alpha[801]) * eps
     assert up.numpy() == pytest.approx(expected, abs=1e-3)
     assert walked(base, up, told, 5, up=False).numpy() == pytest.approx(z.numpy(), abs=1e-2)
+
+
+def test_a_closeup_is_a_square_around_the_mask_inside_the_picture():
+    image = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    mask = np.zeros((40, 60), bool)
+    mask[10:18, 20:24] = True  # 8 high: 12 a side, from row 8 and column 16
+    assert (close(image, mask) == image[8:20, 16:28]).all()
+    mask[:, 50:] = True  # 40 high, and no room for more
+    assert (close(image, mask) == image[:, 20:60]).all()
 
 
 def test_spellings_are_none_of_the_word_itself():

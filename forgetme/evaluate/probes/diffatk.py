@@ -80,10 +80,10 @@ def attack(
 
 def run(case: Case) -> Found:
     """Attacks by one curated picture after the other, and draws with the words of each."""
-    pictures, words, losses, photos = [], [], [], case.photos()
+    pictures, words, losses, photos = [], [], [], case.closeups()
     share = -(-case.plan["pictures"] // len(photos))
     for number, photo in enumerate(photos):
-        z, lot = case.latents([photo.original]), case.generator(number)
+        z, lot = case.latents([photo]), case.generator(number)
         ids, told, *loss = attack(case.base, z, case.prompt, case.plan, lot)
         pictures += case.draw(told.expand(share, *told.shape[1:]), first=number * share)
         losses.append(loss)

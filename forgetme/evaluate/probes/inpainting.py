@@ -6,30 +6,19 @@ ours hides the true object of a photo.
 
 from __future__ import annotations
 
-import numpy as np
 from PIL import Image
 
 from forgetme.evaluate.detectors import shown
-from forgetme.evaluate.probes.probe import FAST, FULL, CannotError, Case, Found, Probe
-from forgetme.record.masks import box_xywh, dilate
+from forgetme.evaluate.probes.probe import FAST, FULL, CannotError, Case, Found, Probe, close
+from forgetme.record.masks import dilate
 from forgetme.stages.diffusion import Diffusion
-
-AROUND = 0.25  # context on each side of what the judge sees, as a part of the longer side
-
-
-def looked(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """Cuts a hole with its surroundings out, which is what a judge is shown."""
-    x, y, width, height = box_xywh(mask)
-    rim = round(AROUND * max(width, height))
-    return Image.fromarray(
-        image[max(y - rim, 0) : y + height + rim, max(x - rim, 0) : x + width + rim]
-    )
 
 
 def run(case: Case) -> Found:
     """Fills holes whose original the judge recognises; of the others a fill would say nothing."""
     photos = case.photos()
-    seen = shown(case.recogniser, [looked(p.original, p.mask) for p in photos], case.concept)
+    whole = [close(photo.original, photo.mask) for photo in photos]
+    seen = shown(case.recogniser, whole, case.concept)
     known = [photo for photo, hit in zip(photos, seen, strict=True) if hit]
     if not known:
         raise CannotError(f"the judge sees {case.concept} in none of {len(photos)} originals")
@@ -41,7 +30,7 @@ def run(case: Case) -> Found:
             photo.original, hole, case.prompt, seed=case.generator(number).initial_seed(),
             steps=case.plan["steps"], guidance=case.plan["guidance"],
         )  # fmt: skip
-        pictures.append(looked(filled, hole))
+        pictures.append(Image.fromarray(close(filled, hole)))
     return case.judged(pictures, {"originals recognised": len(known) / len(photos)})
 
 

@@ -12,7 +12,7 @@ from forgetme.train.inversion import asking, invert, text_with
 
 def run(case: Case) -> Found:
     """Learns one embedding from the originals, and draws with it."""
-    plan, z = case.plan, case.latents([one.original for one in case.photos()])
+    plan, z = case.plan, case.latents(case.closeups())
     found = invert(
         case.base, z, words="object", count=1, steps=plan["learn_steps"], lr=plan["lr"],
         batch=plan["batch"], seed=case.seed,

@@ -15,6 +15,7 @@ from PIL import Image
 
 from forgetme.evaluate.detectors import Recogniser, shown
 from forgetme.record.concept import plain
+from forgetme.record.masks import box_xywh
 from forgetme.record.sample import Layers
 from forgetme.train.data import square
 from forgetme.train.model import Base, base_of
@@ -139,6 +140,10 @@ class Case:
             raise CannotError(f"it needs accepted quadruples of {self.concept}; there is none")
         return found
 
+    def closeups(self) -> list[np.ndarray]:
+        """What these photos show of the concept, squares of several sizes."""
+        return [close(one.original, one.mask) for one in self.photos()]
+
     def latents(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         """Pictures (H, W, 3) uint8, their middle squares, as latents (N, C, h, w) float32."""
         z = self.base.encode([square(one, self.base.side) for one in pictures])
@@ -187,6 +192,15 @@ class Case:
         """Asks the recogniser in which pictures it sees the concept."""
         seen = shown(self.recogniser, pictures, self.concept)
         return Found(pictures, seen, dict(values or {}), note)
+
+
+def close(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Cuts the square around a mask, with a quarter of its size about it where there is room."""
+    x, y, width, height = box_xywh(mask)
+    side = min(round(1.5 * max(width, height)), *mask.shape)
+    corner = (y + (height - side) // 2, x + (width - side) // 2)
+    top, left = (min(max(at, 0), most - side) for at, most in zip(corner, mask.shape, strict=True))
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 @contextlib.contextmanager

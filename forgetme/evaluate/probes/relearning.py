@@ -63,7 +63,7 @@ def _after(case: Case, pictures: Sequence[np.ndarray], word: str) -> Found:
 
 def relearn(case: Case) -> Found:
     """Shows the copy a few curated pictures of the concept under its prompt."""
-    return _after(case, [one.original for one in case.photos()], plain(case.concept))
+    return _after(case, case.closeups(), plain(case.concept))
 
 
 def resurge(case: Case) -> Found:
