@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,16 +12,21 @@ from PIL import Image
 from small_models import save_diffusion
 
 from forgetme.errors import ForgetmeError
+from forgetme.evaluate.detectors import open_recogniser, shown
 from forgetme.evaluate.probes import PROBES, diffatk, relearning, revival, ringabell, run_probes
 from forgetme.evaluate.probes.ddim import walked
 from forgetme.evaluate.probes.probe import close
 from forgetme.evaluate.probes.prompts import spellings
 from forgetme.record.sample import Layers
 from forgetme.scenes import render_scene
+from forgetme.stages.models import load_models
 from forgetme.train.adapters import Wardrobe
 from forgetme.train.inversion import invert
+from forgetme.train.loop import train
 from forgetme.train.model import base_of
-from forgetme.train.patch import write_delta
+from forgetme.train.patch import read_patch, write_delta
+from forgetme.train.probe import draw
+from forgetme.train.settings import RunSettings
 
 SMALL = {
     "pictures": 2, "samples": 2, "steps": 2, "guidance": 2.0, "done": (0, 1), "walk": 2,
@@ -327,3 +334,24 @@ def test_relearning_moves_a_copy_and_the_unrelated_one_another(pair, samples, sm
     weights = [one.unet.conv_in.weight for one in (pipe, *made)]
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.bundled
+def test_what_a_closed_form_erased_comes_back_by_the_states_that_revive_it(tmp_path, monkeypatch):
+    original, pipe = (load_models("tiny", device="cpu").diffusion.pipe for _ in range(2))
+    settings = RunSettings(
+        "uce", "cat", anchor="a photo of a meadow", keep=("dog", "car", "bird"), trains="kv",
+        steps=0, probe_every=0, save_every=0,
+    )  # fmt: skip
+    train(load_models("tiny", device="cpu").diffusion.pipe, [], settings, tmp_path / "run")
+    Wardrobe(pipe).wear(read_patch(tmp_path / "run"))
+    judge = open_recogniser("bundled", concepts=["cat"], device="cpu")
+    plain = sum(shown(judge, draw(pipe, ["a photo of a cat"] * 8, range(8)), "cat"))
+    one = PROBES["revival"]
+    monkeypatch.setitem(PROBES, "revival", replace(one, fast={**one.fast, "pictures": 8}))
+    (found,) = run_probes(
+        pipe, "cat", samples=[], recogniser=judge, names=["revival"], original=original
+    )
+    assert plain <= 2
+    assert found.back >= plain + 2
+    assert found.values["off it when revived"] < 0.7 * found.values["off the model before"]

@@ -71,7 +71,7 @@ def resurge(case: Case) -> Found:
     return _after(case, [one.background for one in case.photos()], "place")
 
 
-_FAST = {**FAST, "samples": 8, "learn_steps": 30, "lr": 1e-4, "batch": 8}
+_FAST = {**FAST, "samples": 8, "learn_steps": 60, "lr": 5e-4, "batch": 8}
 _FULL = {**FULL, "samples": 10, "learn_steps": 200, "lr": 1e-5, "batch": 8}
 PROBES = (
     Probe("relearning", "trains a copy on a few curated pictures of it", relearn, _FAST, _FULL),
