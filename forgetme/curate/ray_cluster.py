@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib.metadata
 import logging
 import os
 import pickle
 import platform
 import socket
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MUST_BE_ALIKE = ("torch", "numpy", "pillow", "opencv-python", "open_clip_torch", "diffusers")
 REACH_SECONDS = 5.0  # to a cluster's address; Ray itself tries for two minutes
+LOOK_SECONDS = 2.0  # between looks whether the head is there
+MOST_MISSED = 3  # looks in a row without it; then it is gone
 PHOTO_BYTES = 2**28  # that a photo may take while it waits: a large one, its masks, its fill
 MOST_PHOTOS = 8  # given to an actor at a time
 MOST_BLOCKS = 4096  # that Ray keeps count of
@@ -124,15 +128,43 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
+    head, over, lost = ray.get_runtime_context().gcs_address, threading.Event(), threading.Event()
+    watch = threading.Thread(target=_watch, args=(head, over, lost), daemon=True)
+    watch.start()
     try:
         yield
+    except KeyboardInterrupt:
+        if lost.is_set():
+            raise ForgetmeError(
+                f"the Ray cluster at {where} is gone; the finished shards stay: the same command "
+                "goes on"
+            ) from None
+        raise
     except ray.exceptions.RayError as error:
         raise ForgetmeError(
             f"Ray at {where} failed ({_line(error, -1)}); the finished shards stay: the same "
             "command goes on"
         ) from error
     finally:
-        ray.shutdown()
+        over.set()
+        watch.join()
+        if not lost.is_set():  # it would wait for a head that is gone
+            ray.shutdown()
+
+
+def _watch(head: str, over: threading.Event, lost: threading.Event) -> None:
+    """Interrupts the work when the head is gone: Ray ends the process a minute later, wordless."""
+    missed = 0
+    while missed < MOST_MISSED:
+        if over.wait(LOOK_SECONDS):
+            return
+        try:
+            _reach(head)
+            missed = 0
+        except ForgetmeError:
+            missed += 1
+    lost.set()
+    _thread.interrupt_main()
 
 
 def _line(error: BaseException, at: int) -> str:

@@ -8,7 +8,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,6 +137,28 @@ def test_events_are_those_of_the_laptop_with_any_batch_and_workers_and_after_kil
     assert kept.items() <= files_of(folder).items()
     for store in (here, whole, torn):
         store.close()
+
+
+def test_a_head_that_is_gone_interrupts_the_work_and_one_that_answers_does_not(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "LOOK_SECONDS", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        over, lost = threading.Event(), threading.Event()
+        args = (f"127.0.0.1:{head.getsockname()[1]}", over, lost)
+        watch = threading.Thread(target=ray_cluster._watch, args=args)
+        watch.start()
+        head.accept()[0].close()
+        over.set()
+        watch.join(30)
+        assert not lost.is_set()
+    over.clear()
+
+    def work() -> None:
+        ray_cluster._watch(*args)
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert lost.is_set()
 
 
 @pytest.mark.ray
