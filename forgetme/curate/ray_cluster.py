@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import importlib.metadata
 import logging
 import os
@@ -25,6 +24,8 @@ from forgetme.errors import ForgetmeError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 MUST_BE_ALIKE = ("torch", "numpy", "pillow", "opencv-python", "open_clip_torch", "diffusers")
 REACH_SECONDS = 5.0  # to a cluster's address; Ray itself tries for two minutes
@@ -128,18 +129,12 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    head, over, lost = ray.get_runtime_context().gcs_address, threading.Event(), threading.Event()
-    watch = threading.Thread(target=_watch, args=(head, over, lost), daemon=True)
+    over = threading.Event()
+    head = ray.get_runtime_context().gcs_address
+    watch = threading.Thread(target=_watch, args=(head, over), daemon=True)
     watch.start()
     try:
         yield
-    except KeyboardInterrupt:
-        if lost.is_set():
-            raise ForgetmeError(
-                f"the Ray cluster at {where} is gone; the finished shards stay: the same command "
-                "goes on"
-            ) from None
-        raise
     except ray.exceptions.RayError as error:
         raise ForgetmeError(
             f"Ray at {where} failed ({_line(error, -1)}); the finished shards stay: the same "
@@ -148,12 +143,11 @@ def _connected(cluster: Cluster) -> Iterator[None]:
     finally:
         over.set()
         watch.join()
-        if not lost.is_set():  # it would wait for a head that is gone
-            ray.shutdown()
+        ray.shutdown()
 
 
-def _watch(head: str, over: threading.Event, lost: threading.Event) -> None:
-    """Interrupts the work when the head is gone: Ray ends the process a minute later, wordless."""
+def _watch(head: str, over: threading.Event) -> None:
+    """Says when the head is gone: Ray ends the process a minute later, without a word."""
     missed = 0
     while missed < MOST_MISSED:
         if over.wait(LOOK_SECONDS):
@@ -163,8 +157,10 @@ def _watch(head: str, over: threading.Event, lost: threading.Event) -> None:
             missed = 0
         except ForgetmeError:
             missed += 1
-    lost.set()
-    _thread.interrupt_main()
+    log.error(
+        "error: the Ray cluster at %s is gone; the finished shards stay: the same command goes on",
+        head,
+    )
 
 
 def _line(error: BaseException, at: int) -> str:
