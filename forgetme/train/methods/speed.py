@@ -128,5 +128,11 @@ METHOD = Method(
         "tokens": uce.OPTIONS["tokens"],
     },
     check=check,
-    presets={"full": {"steps": 0}, "tiny": {"steps": 0, "options": {"strength": 100.0}}},
+    presets={
+        "full": {"steps": 0},
+        "tiny": {
+            "steps": 0,
+            "options": {"strength": 100.0, "templates": 7.0, "tokens": "rest"},
+        },
+    },
 )

@@ -145,6 +145,6 @@ METHOD = Method(
     options=OPTIONS,
     presets={
         "full": {"steps": 0},
-        "tiny": {"steps": 0},
+        "tiny": {"steps": 0, "options": {"templates": 7.0, "tokens": "rest"}},
     },
 )
