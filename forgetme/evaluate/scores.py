@@ -131,14 +131,16 @@ def value_of(found: Summary, judge: str = "", note: str = "", grey: bool = False
     return Value(found.mean, found.low, found.high, found.n, judge, note, grey=grey)
 
 
-def harmonic(*values: float) -> float:
-    """The harmonic mean; 0 where a value is 0.
+def harmonic(*values: float | np.ndarray) -> np.ndarray:
+    """The harmonic mean, of numbers or place by place of arrays; 0 where a value is 0.
 
     Example:
-        >>> round(harmonic(0.9, 0.8, 0.5), 6)
+        >>> float(harmonic(0.9, 0.8, 0.5).round(6))
         0.687898
     """
-    return len(values) / sum(1 / one for one in values) if min(values) > 0 else 0.0
+    some = np.stack(np.broadcast_arrays(*values)).astype(float)
+    with np.errstate(divide="ignore"):
+        return len(some) / (1 / some).sum(0)
 
 
 def csdr(reference: Sequence[float], scores: Sequence[float]) -> np.ndarray:
@@ -351,7 +353,9 @@ def _languages(means: Means, drawn: Drawn, base: Drawn) -> Value:
 
 
 def _overall(means: Means, drawn: Drawn, base: Drawn) -> dict[str, Value]:
-    """The one aggregate and its two parts, with a bootstrap over pictures, in pairs with the base.
+    """The one aggregate and its two parts, with intervals by what the shares may truly be.
+
+    Resampled pictures would say [1, 1] of all of them right: they know no other value.
 
     **Source**: UnlearnCanvas's advice to report UA - (1 - acc) of the original, here as a part of
     what could be forgotten; ERR's harmonic mean.
@@ -367,29 +371,28 @@ def _overall(means: Means, drawn: Drawn, base: Drawn) -> dict[str, Value]:
         return {key: Value(why=why) for key in keys}
     values = _parts(m.mean(), b.mean(), k.mean(), kb.mean())
     rng = np.random.default_rng(0)
-    same = not means.unpaired and len(m) == len(b) and len(k) == len(kb)
-    rows = []
-    for _ in range(RESAMPLES):
-        i, j = rng.integers(0, len(m), len(m)), rng.integers(0, len(k), len(k))
-        ib = i if same else rng.integers(0, len(b), len(b))
-        jb = j if same else rng.integers(0, len(kb), len(kb))
-        if b[ib].any() and kb[jb].any():
-            rows.append(_parts(m[i].mean(), b[ib].mean(), k[j].mean(), kb[jb].mean()))
-    low, high = np.quantile(rows, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+    rows = _parts(*(_likely(rng, some) for some in (m, b, k, kb)))
+    low, high = np.quantile(rows, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    low, high = np.minimum(low, values), np.maximum(high, values)
     grey = {"forgetting": b.mean() < LEAST_SEEN, "keeping": kb.mean() < LEAST_SEEN}
     grey["overall"] = any(grey.values())
     n = {"forgetting": len(m), "keeping": len(k), "overall": len(m) + len(k)}
     return {
-        key: Value(values[i], float(low[i]), float(high[i]), n[key], means.judge.name,
+        key: Value(float(values[i]), float(low[i]), float(high[i]), n[key], means.judge.name,
                    "the judge fails on the base" if grey[key] else "", grey=bool(grey[key]))
         for i, key in enumerate(keys)
     }  # fmt: skip
 
 
-def _parts(m: float, b: float, k: float, kb: float) -> tuple[float, float, float]:
-    forgetting = max(0.0, (b - m) / b)
-    keeping = min(1.0, k / kb)
-    return float(forgetting), float(keeping), harmonic(float(forgetting), float(keeping))
+def _likely(rng: np.random.Generator, seen: np.ndarray) -> np.ndarray:
+    """Shares that may lie behind what was seen, by Jeffreys's prior: (2000,)."""
+    return rng.beta(seen.sum() + 0.5, len(seen) - seen.sum() + 0.5, RESAMPLES)
+
+
+def _parts(m: Any, b: Any, k: Any, kb: Any) -> np.ndarray:
+    """Forgetting, keeping and their harmonic mean, of shares or arrays of them: (3, …)."""
+    forgetting, keeping = np.clip((b - m) / b, 0, 1), np.clip(k / kb, 0, 1)
+    return np.stack([forgetting, keeping, harmonic(forgetting, keeping)])
 
 
 def finite(value: float | None) -> float | None:
