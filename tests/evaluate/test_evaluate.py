@@ -177,7 +177,7 @@ def test_pictures_in_igmus_folders_are_judged_as_they_are(small, tmp_path) -> No
     folder = tmp_path / "church"
     for part, method, name in (
         ("forgot", "ORG", "0_0_0"), ("forgot", "ESD", "0_0_0"), ("forgot", "ESD", "0_0_1"),
-        ("unrelated", "ORG", "2_0_0"), ("unrelated", "ESD", "2_0_0"),
+        ("unrelated", "ORG", "2_0_0"), ("unrelated", "ORG", "2_0_1"), ("unrelated", "ESD", "2_0_0"),
         ("unrelated", "ESD/Dog", "9_0_0"),
     ):  # fmt: skip
         path = folder / part / method / f"{name}.png"
