@@ -29,7 +29,9 @@ DATA = {
     "ranker": (
         "ranker.safetensors",
         "open_clip CLIP",
-        "crops of drawn scenes, of COCO photos (819) and CIFAR-10 (50,000)",
+        "ImageNet (its tower, EfficientNet-Lite0, as it is), crops of photos with masks (of COCO "
+        "and others), of CIFAR-10, of drawn scenes, of what the segmenter proposes there and of "
+        "what the diffusion model draws",
     ),
     "filler": ("filler.pt", "LaMa (TorchScript)", "drawn scenes and COCO photos (819)"),
     "vae": ("diffusion/vae", "diffusers AutoencoderKL", "drawn scenes at 128 px"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,18 +13,25 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from forgetme.scenes import CONCEPTS
 from forgetme.stages.rank import crop_views
+from forgetme.stages.segment import Segmenter
 from forgetme.tiny.bank import Photo, SceneBank, read_cifar, read_photos, scene_bank
 from forgetme.tiny.diffusion import to_unit
 from forgetme.tiny.loop import autocast
 
 PART = "part"  # "a part of something": a mask that holds less than half of its object
 BACKGROUND = "background"
+WHOLE = 0.75  # IoU from which a proposed mask is the whole object,
+PIECE = 0.6  # and below which it is a part of it, where
+INSIDE = 0.85  # so much of it lies on the object
 GREY = (124, 116, 104)  # CLIP's mean colour
 ROUNDS = 3  # of views a photo
 THUMBNAILS = 4000  # CIFAR-10 pictures, which are small: few suffice
 NOISE = 0.25  # of a latent's deviation, at most, in redrawn pictures
 DRAWINGS = 24  # pictures of a concept that the diffusion model draws
 DRAWINGS_SEED = 5_000  # of the first; `check` begins at 0
+PROPOSED = 260  # scenes whose objects are looked at as the segmenter proposes them
+PROPOSED_SEED, ALIKE_SEED = 910_000, 930_000  # of their first scenes
+ALIKE = ("cat", "dog", "bird", None)  # of these scenes and of the further ones, by turns
 DRAWN = 128  # px a side of what the bundled diffusion model draws
 
 
@@ -102,6 +109,33 @@ class Crops:
             if hole.sum() > 60 and bank.concepts[row, 1] < 0:
                 for view in crop_views(np.asarray(bank.backgrounds[row]), [hole], self.size)[:, 0]:
                     yield Crop(view, BACKGROUND, "drawn empty", name)
+
+    def proposed(
+        self, image: np.ndarray, masks: Sequence[np.ndarray], ids: np.ndarray, words: Sequence[str]
+    ) -> Iterator[Crop]:
+        """Views of what the segmenter proposes: whole objects under their word, parts as parts.
+
+        Args:
+            image: (H, W, 3) uint8.
+            masks: (H, W) bool each, as proposed.
+            ids: (H, W) uint8, 0 = no labelled object, k = the one that `words[k - 1]` names.
+            words: of the objects.
+        """
+        areas = [(ids == k + 1).sum() for k in range(len(words))]
+        for mask in masks:
+            inside = np.bincount(ids[mask], minlength=len(words) + 1)[1:]
+            if not len(inside) or not inside.any():
+                continue
+            best = int(inside.argmax())
+            overlap = inside[best] / (mask.sum() + areas[best] - inside[best])
+            if overlap >= WHOLE:
+                word, source = words[best], "proposed"
+            elif overlap <= PIECE and inside[best] >= INSIDE * mask.sum():
+                word, source = PART, "proposed part"
+            else:
+                continue
+            for view in crop_views(image, [mask], self.size)[:, 0]:
+                yield Crop(view, word, source, "")
 
     def worn(self, image: np.ndarray, word: str, rng: np.random.Generator, name: str) -> Crop:
         """A whole picture as a small model draws it: at 128 px, blurred, tinted, or as a JPEG."""
@@ -196,6 +230,16 @@ def generated(pipe: StableDiffusionPipeline, crops: Crops, seed: int) -> Iterato
                 yield replace(crops.worn(picture, concept, rng, name), source="generated")
 
 
+def _proposed(segmenter: Segmenter, work: Path, crops: Crops) -> Iterator[Crop]:
+    """Drawn scenes as the segmenter proposes them: heads that score as cats are learned as parts."""
+    bank = scene_bank(work / "proposed", PROPOSED, concepts=ALIKE, first_seed=PROPOSED_SEED)
+    for row, image in enumerate(bank.images):
+        words = [CONCEPTS[k] for k in bank.concepts[row] if k >= 0]
+        masks = [proposal.mask for proposal in segmenter(image)]
+        for crop in crops.proposed(image, masks, np.asarray(bank.ids[row]), words):
+            yield replace(crop, picture=f"proposed{row}")
+
+
 def all_crops(
     size: int,
     work: Path,
@@ -203,8 +247,12 @@ def all_crops(
     scenes: int,
     seed: int,
     pipe: StableDiffusionPipeline | None,
+    segmenter: Segmenter | None,
 ) -> Iterator[Crop]:
-    """Every crop that is learned from, in the order of drawing; none redrawn without a `pipe`."""
+    """Every crop that is learned from, in the order of drawing.
+
+    None is redrawn without a `pipe`, none proposed without a `segmenter`.
+    """
     rng, crops = np.random.default_rng(seed), Crops(size)
     if photos:
         folders = [photos / name for name in ("coco_train", "photos_train")]
@@ -214,6 +262,12 @@ def all_crops(
     bank = scene_bank(work / "scenes", scenes)
     for row in range(len(bank.images)):
         yield from crops.scene(bank, row, rng)
+    bank_alike = scene_bank(work / "alike", scenes // 2, concepts=ALIKE, first_seed=ALIKE_SEED)
+    for row in range(len(bank_alike.images)):
+        for crop in crops.scene(bank_alike, row, rng):
+            yield replace(crop, picture=f"alike{row}")
+    if segmenter is not None:
+        yield from _proposed(segmenter, work, crops)
     if pipe is not None:
         yield from redrawn(pipe.vae, bank, crops, seed)
         yield from generated(pipe, crops, seed)

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from forgetme.scenes import BACKGROUNDS
+from forgetme.stages.segment import load_tiny_sam
 from forgetme.stages.vocabulary import Vocabulary
 from forgetme.tiny import backbone
 from forgetme.tiny.crops import BACKGROUND, PART, Crop, all_crops
@@ -48,16 +49,20 @@ WEIGHTS = {
     "part": 0.35,
     "ground": 0.35,
     "cifar": 0.25,
-    "drawn": 0.6,
-    "drawn whole": 1.0,
-    "drawn worn": 1.0,
-    "redrawn": 2.0,
-    "generated": 3.0,
+    "drawn": 2.0,
+    "drawn whole": 1.5,
+    "drawn worn": 2.0,
+    "redrawn": 4.0,
+    "generated": 9.0,
     "drawn part": 0.3,
+    "proposed": 4.0,
+    "proposed part": 1.2,
     "drawn ground": 0.25,
     "drawn empty": 0.3,
     "setting": 0.4,
 }
+DRAWN = ("drawn", "drawn whole", "drawn worn", "redrawn", "generated", "proposed")
+HARD = {"cat": 2.5}  # drawn cats look much like drawn dogs to a tower that learned from photos
 THINGS = ("photo", "box", "whole", "cifar")  # ImageNet's classifier has something to say of these
 
 
@@ -183,7 +188,9 @@ class Lessons:
         self.rows = np.flatnonzero(~seen.held & (self.labels.numpy() >= 0))
         counts = Counter(zip(seen.words, seen.sources, strict=True))
         weight = [
-            WEIGHTS[source] * ((counts[word, source] / 300) ** -0.5 if source in THINGS[:3] else 1)
+            WEIGHTS[source]
+            * (HARD.get(word, 1) if source in DRAWN else 1)
+            * ((counts[word, source] / 300) ** -0.5 if source in THINGS[:3] else 1)
             for word, source in zip(seen.words, seen.sources, strict=True)
         ]
         self.share = np.cumsum(np.array(weight)[self.rows])
@@ -286,7 +293,7 @@ def train(
 
     Args:
         out: the folder of bundled weights; where it holds a diffusion model, what that draws and
-            its decoder gives back is learned from too.
+            its decoder gives back is learned from too, and with a segmenter what it proposes.
         work: scene banks, features, checkpoints and logs.
         photos: folder that holds `coco_train/`, `photos_train/` and `cifar10/`; None = drawn
             scenes only.
@@ -309,7 +316,13 @@ def train(
         pipe.set_progress_bar_config(disable=True)
     else:
         logger.warning("%s is not there: no picture is seen as the diffusion model draws", folder)
-    drawn = all_crops(SIZE, work, photos, scenes, settings.seed, pipe)
+    path = out / "segmenter.safetensors"
+    if path.exists():
+        segmenter = load_tiny_sam(path)
+    else:
+        segmenter = None
+        logger.warning("%s is not there: no crop is as the segmenter proposes it", path)
+    drawn = all_crops(SIZE, work, photos, scenes, settings.seed, pipe, segmenter)
     lessons = Lessons(words, features(work / "ranker", net, drawn, settings.device), net.cpu())
     torch.manual_seed(settings.seed)
     head = Head(len(lessons.words), net.num_features)

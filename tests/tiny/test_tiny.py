@@ -154,6 +154,23 @@ def test_ranker_crops_carry_the_right_word(work):
     assert {c.word for c in rough} == {"otter"}
 
 
+def test_what_the_segmenter_proposes_is_a_whole_a_part_or_nothing(work):
+    from forgetme.tiny.crops import Crops
+
+    bank = scene_bank(work / "scenes", 6)
+    ids = np.asarray(bank.ids[0])
+    words = [CONCEPTS[k] for k in bank.concepts[0] if k >= 0]
+    whole = ids == 1
+    ys, xs = np.nonzero(whole)
+    half, most = whole.copy(), whole.copy()
+    half[: int(np.quantile(ys, 0.55))] = False
+    most[: int(np.quantile(ys, 0.32))] = False  # neither whole nor clearly a part
+    masks = [whole, half, most, ids == 0]
+    found = list(Crops(48).proposed(bank.images[0], masks, ids, words))
+    expected = [(words[0], "proposed")] * 2 + [("part", "proposed part")] * 2  # two views each
+    assert [(crop.word, crop.source) for crop in found] == expected
+
+
 def test_right_words_are_asked_against_their_rivals_alone(work, tmp_path):
     from forgetme.tiny import backbone, ranker
     from forgetme.tiny.crops import Crop
