@@ -231,7 +231,7 @@ def generated(pipe: StableDiffusionPipeline, crops: Crops, seed: int) -> Iterato
 
 
 def _proposed(segmenter: Segmenter, work: Path, crops: Crops) -> Iterator[Crop]:
-    """Drawn scenes as the segmenter proposes them: heads that score as cats are learned as parts."""
+    """Drawn scenes as the segmenter proposes them: a head is learned as a part, not as a cat."""
     bank = scene_bank(work / "proposed", PROPOSED, concepts=ALIKE, first_seed=PROPOSED_SEED)
     for row, image in enumerate(bank.images):
         words = [CONCEPTS[k] for k in bank.concepts[row] if k >= 0]

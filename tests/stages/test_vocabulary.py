@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from disc_models import disc_clip, draw, one_thread
 
@@ -14,6 +17,7 @@ from forgetme.stages.rank import Ranker
 from forgetme.stages.verify import ClipVerifier
 from forgetme.stages.vocabulary import Vocabulary
 
+ASSETS = Path(__file__).parents[2] / "assets" / "tiny"
 KINDS = {
     "terrier": ["dog"],
     "poodle": ["dog"],
@@ -88,3 +92,39 @@ def test_a_synonym_scores_as_its_word_and_an_unknown_word_is_never_a_yes():
     assert not unknown.checked
     assert unknown.confidence == 0
     assert unknown.reason == "not checked: disc-clip does not know 'okapi'"
+
+
+class TestBundled:
+    @pytest.fixture(scope="class")
+    def words(self) -> Vocabulary:
+        config = json.loads((ASSETS / "ranker.json").read_text())
+        return Vocabulary(config["vocabulary"], config["kinds"], config["same"])
+
+    @pytest.mark.parametrize(
+        ("name", "word"),
+        [
+            ("sofa", "couch"),
+            ("puppies", "dog"),
+            ("automobile", "car"),
+            ("ships", "boat"),
+            ("bicycles", "bicycle"),
+            ("golden retriever", "golden retriever"),
+            ("vehicles", "vehicle"),
+            ("kite", "kite"),
+            ("okapi", None),
+            ("Eiffel tower", None),
+        ],
+    )
+    def test_it_knows_common_names(self, words, name, word):
+        assert words.find(name) == word
+
+    def test_every_word_has_rivals_and_none_holds_it(self, words):
+        everything = set(words.words)
+        assert len(everything) > 1400
+        for word in np.random.default_rng(0).permutation(sorted(everything))[:60]:
+            others = set(words.against(word))
+            assert "background" in others or word == "background"
+            assert word not in others
+            assert not others & words.above(word)
+            assert not any(word in words.above(other) for other in others)
+        assert not words.above("dog") & set(words.rivals)
