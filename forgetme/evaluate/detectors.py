@@ -284,7 +284,7 @@ def open_recogniser(
     raise ForgetmeError(
         f"unknown detector {name!r}; known: bundled, second, nudenet, MODEL/PRETRAINED of "
         "open_clip (ViT-B-32/openai), a torchvision classifier (resnet50), or the folder of a "
-        "detector that evaluate train-detector wrote"
+        "detector that train-detector wrote"
     )
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_CLIP
+from typer.testing import CliRunner
 
+from forgetme import cli
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.evaluate.detectors import known_by, open_recogniser, shown, train_detector
 from forgetme.record.images import read_image
 from forgetme.record.sample import Layers
-from forgetme.scenes import render_scene
+from forgetme.scenes import render_scene, write_scenes
 
 CLIP_PARTS = ("vision_cfg", "text_cfg")
 DATA = Path(__file__).parents[3] / "shared" / "data" / "photos"
@@ -64,6 +66,19 @@ def test_a_detector_is_trained_from_quadruples_and_opens_again(tmp_path):
         open_recogniser(str(tmp_path / "cat"), device="cpu")
     with pytest.raises(ForgetmeError, match="needs 4 accepted quadruples or more, got 3"):
         train_detector(layers(range(3), 64), tmp_path / "few", concept="cat")
+
+
+@pytest.mark.bundled
+def test_the_command_trains_one_from_a_folder_of_layers(tmp_path):
+    write_scenes(tmp_path / "drawn", count=5, seed=3, concepts=("cat",), size=64)
+    out = str(tmp_path / "cat")
+    asked = ["train-detector", "--concept", "cat", "--out", out, "--json"]
+    refused = CliRunner().invoke(cli.app, asked)
+    assert "name the samples: --store or --data" in refused.output
+    told = CliRunner().invoke(cli.app, [*asked, "--data", str(tmp_path / "drawn")])
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["samples"] == 5
+    assert open_recogniser(out, device="cpu").name.startswith("detector of cat")
 
 
 def test_a_torchvision_classifier_answers_with_imagenets_categories(tmp_path, monkeypatch, picture):
