@@ -76,6 +76,7 @@ KINDS: dict[str, Kind] = {
     "import": Kind("imports a dataset", "forgetme.dataset.as_jobs:import_job", heavy=False),
     "refine_low": Kind("refines all low fills", "forgetme.curate.refine:refine_low"),
     "compare": Kind("compares fills", "forgetme.compare.as_job:compare_fills_job"),
+    "evaluate": Kind("evaluates models", "forgetme.evaluate.as_job:evaluate_job", nice=5),
     "train": Kind("makes a model forget", "forgetme.train.errand:train_kept", nice=5),
 }
 

@@ -24,6 +24,7 @@ from forgetme.ui import (
     curate,
     data,
     endpoints,
+    evaluate,
     fills,
     guard,
     holds,
@@ -156,6 +157,7 @@ def blocks(bound: acts.Acts) -> gr.Blocks:
             js_on_load=_mount("tabs"),
         )
         endpoints.build(bound)
+        evaluate.build(bound)
         timers = {}
         with gr.Tabs(elem_id="fm-tabs") as tabs:
             for tab, built in TABS.items():

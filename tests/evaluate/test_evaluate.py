@@ -16,6 +16,8 @@ from small_models import save_diffusion
 from typer.testing import CliRunner
 
 from forgetme import cli
+from forgetme.errors import ForgetmeError
+from forgetme.evaluate.evaluation import Wanted
 from forgetme.record.summed import opened
 from forgetme.stages import models as stages
 
@@ -210,3 +212,38 @@ def test_the_published_churches_are_too_hard_for_the_bundled_judge(tmp_path) -> 
     assert len(report["models"]) == 6
     assert report["values"]["UCE"]["still"]["grey"]
     assert report["values"]["UCE"]["overall"]["mean"] is None
+
+
+class Told:
+    """A job that is never to stop."""
+
+    should_stop = False
+
+    def step(self, done: int, total: int | None = None, words: str = "") -> None:
+        """Hears it."""
+
+
+def test_the_job_evaluates_runs_of_a_store(small, made, store, monkeypatch) -> None:
+    from forgetme.evaluate import as_job, grid
+
+    monkeypatch.setattr(as_job, "load_models", stages.load_models)
+    monkeypatch.setitem(grid.SIZES, "quick", grid.Size(1, 1, 1, 1))
+    shutil.copytree(made / "cat-uce", store.folder / "runs" / "cat-uce")
+    given = {"name": "first", "concept": "cat", "runs": ["cat-uce"]}
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            as_job, "Wanted", lambda *a, **k: Wanted(*a, **{**k, "second": "", "steps": 1})
+        )
+        assert as_job.evaluate_job(store, Told(), **given)["models"] == ["base", "cat-uce"]
+    assert as_job.evaluations(store) == ["first"]
+    assert as_job.read_evaluation(store, "first")["concept"] == "cat"
+    for wrong, words in (
+        (given, "already"),
+        ({**given, "name": "../out"}, "a name has"),
+        ({**given, "name": "next", "runs": ["../../etc"]}, "a name has"),
+        ({**given, "name": "next", "runs": []}, "name the runs"),
+    ):
+        with pytest.raises(ForgetmeError, match=words):
+            as_job.evaluate_job(store, Told(), **wrong)
+    with pytest.raises(ForgetmeError, match="no evaluation"):
+        as_job.read_evaluation(store, "../first")

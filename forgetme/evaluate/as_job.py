@@ -1,0 +1,115 @@
+"""The job of an evaluation that the page asks for, and the evaluations inside a store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from forgetme.compare.as_job import Job
+from forgetme.compare.saved import NAME
+from forgetme.errors import ForgetmeError
+from forgetme.evaluate.evaluation import Wanted, evaluate
+from forgetme.evaluate.report import REPORT
+from forgetme.evaluate.samples import drawn_samples, layers_of
+from forgetme.record.summed import opened
+from forgetme.stages.models import load_models
+from forgetme.store import Store
+from forgetme.store.names import plain_folders
+from forgetme.train.data import items_of_store
+
+CACHE = "cache"  # lies beside the evaluations and is none
+
+
+def evaluations_folder(store: Store) -> Path:
+    """Returns the folder of the evaluations; it may not exist yet."""
+    return store.folder / "evaluations"
+
+
+def evaluations(store: Store) -> list[str]:
+    """Names the evaluations inside a store, in alphabetical order."""
+    folders = plain_folders(evaluations_folder(store), NAME)
+    return sorted(one.name for one in folders if one.name != CACHE and (one / REPORT).is_file())
+
+
+def read_evaluation(store: Store, name: str) -> dict[str, Any]:
+    """Returns the report.json of an evaluation.
+
+    Raises:
+        ForgetmeError: there is none of that name, or it is damaged.
+    """
+    if name not in evaluations(store):
+        raise ForgetmeError(f"there is no evaluation {name!r}; look at the list of evaluations")
+    path = evaluations_folder(store) / name / REPORT
+    try:
+        return opened(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ForgetmeError(
+            f"the evaluation {name} cannot be read ({error}); make it again"
+        ) from error
+
+
+def evaluate_job(
+    store: Store,
+    job: Job,
+    *,
+    name: str,
+    concept: str,
+    runs: Sequence[str],
+    size: str = "quick",
+    robustness: bool = False,
+    seed: int = 0,
+    preset: Literal["tiny", "full"] = "tiny",
+) -> dict[str, Any]:
+    """Does the job "evaluate": writes the evaluation `name` inside the store.
+
+    Stopped, it keeps what it has drawn and probed; asked again it goes on there.
+
+    Args:
+        store: has the runs, and the accepted samples that the probes take.
+        job: hears how far it is, and says when to stop.
+        name: of the evaluation; none of that name may be there.
+        concept: what was to be forgotten.
+        runs: names of training runs inside the store.
+        size: how much is drawn.
+        robustness: whether the probes run, too.
+        seed: of the first pictures.
+        preset: of the models.
+
+    Raises:
+        ForgetmeError: a name is none or taken, or the evaluation cannot be made.
+        KeyboardInterrupt: it was to stop.
+    """
+    for one in (name, *runs):
+        if not re.fullmatch(NAME, one):
+            raise ForgetmeError(
+                f"a name has 1 to 80 small letters, digits or dashes, got {one!r}; "
+                "for example cats-2026"
+            )
+    if name == CACHE or name in evaluations(store):
+        raise ForgetmeError(f"there is an evaluation {name!r} already; take another name")
+    if not runs:
+        raise ForgetmeError("name the runs to evaluate")
+    judges = ("bundled", "second") if preset == "tiny" else ("ViT-L-14/openai", "ViT-B-32/openai")
+    wanted = Wanted(
+        concept, size=size, steps=20 if preset == "tiny" else 50, seed=seed,
+        judge=judges[0], second=judges[1], probes="fast" if robustness else "",
+    )  # fmt: skip
+    samples = []
+    if robustness:
+        has = store.counts(concept)["accepted"] if concept in store.concepts() else 0
+        samples = layers_of(items_of_store(store, concept)) if has else drawn_samples(concept)
+    job.step(0, None, "loading the models")
+    report = evaluate(
+        load_models(preset),
+        [store.folder / "runs" / run for run in runs],
+        wanted,
+        evaluations_folder(store) / name,
+        samples=samples,
+        cache=evaluations_folder(store) / CACHE,
+        on_step=job.step,
+        should_stop=lambda: job.should_stop,
+    )
+    return {"name": name, "models": [one["name"] for one in report["models"]]}
