@@ -64,7 +64,7 @@ def saved_comparisons(store: Store) -> list[SavedComparison]:
     """Returns the comparisons inside a store, the latest first; those that cannot be read last."""
     found = []
     for folder in plain_folders(comparisons_folder(store), NAME):
-        if folder.name == CACHE or not _file(folder, TABLE):
+        if folder.name == CACHE or not plain_file(folder, TABLE):
             continue
         try:
             found.append(SavedComparison(folder.name, _tables.read(folder / TABLE)))
@@ -133,14 +133,14 @@ def comparison_path(store: Store, name: str) -> Path:
 
 def is_taken(store: Store, name: str) -> bool:
     """Tells whether a comparison of that name, or the cache, is there already."""
-    return name == CACHE or bool(_file(comparisons_folder(store) / name, TABLE))
+    return name == CACHE or bool(plain_file(comparisons_folder(store) / name, TABLE))
 
 
 def saved_runs(store: Store) -> list[Run]:
     """Returns the runs inside a store that have made a patch, in alphabetical order."""
     found = []
     for folder in plain_folders(store.folder / "runs", NAME):
-        path = _file(folder, "patch", "patch.json")
+        path = plain_file(folder, "patch", "patch.json")
         if path is None:
             continue
         try:
@@ -197,7 +197,9 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _needed_file(store: Store, name: str, *parts: str) -> Path:
-    found = _file(comparisons_folder(store) / name, *parts) if re.fullmatch(NAME, name) else None
+    found = (
+        plain_file(comparisons_folder(store) / name, *parts) if re.fullmatch(NAME, name) else None
+    )
     if found is None or name == CACHE:
         raise ForgetmeError(
             f"the comparison {name!r} has no {'/'.join(parts)}; look at the list of comparisons"
@@ -205,7 +207,7 @@ def _needed_file(store: Store, name: str, *parts: str) -> Path:
     return found
 
 
-def _file(folder: Path, *parts: str) -> Path | None:
+def plain_file(folder: Path, *parts: str) -> Path | None:
     """Returns a file below a folder, unless a link leads there: links are no files of ours."""
     path = folder.joinpath(*parts)
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from forgetme.compare.as_job import Job
-from forgetme.compare.saved import NAME
+from forgetme.compare.saved import NAME, plain_file
 from forgetme.errors import ForgetmeError
 from forgetme.evaluate.evaluation import Wanted, evaluate
-from forgetme.evaluate.report import REPORT
+from forgetme.evaluate.report import FILES, REPORT, VERSION
 from forgetme.evaluate.samples import drawn_samples, layers_of
 from forgetme.record.summed import opened
 from forgetme.stages.models import load_models
@@ -31,24 +32,50 @@ def evaluations_folder(store: Store) -> Path:
 def evaluations(store: Store) -> list[str]:
     """Names the evaluations inside a store, in alphabetical order."""
     folders = plain_folders(evaluations_folder(store), NAME)
-    return sorted(one.name for one in folders if one.name != CACHE and (one / REPORT).is_file())
+    found = (one for one in folders if one.name != CACHE and plain_file(one, REPORT))
+    return sorted(one.name for one in found)
 
 
 def read_evaluation(store: Store, name: str) -> dict[str, Any]:
-    """Returns the report.json of an evaluation.
+    """Returns the report.json of an evaluation; it is shared, so leave it as it is.
 
     Raises:
         ForgetmeError: there is none of that name, or it is damaged.
     """
-    if name not in evaluations(store):
-        raise ForgetmeError(f"there is no evaluation {name!r}; look at the list of evaluations")
-    path = evaluations_folder(store) / name / REPORT
+    path = _needed(store, name, REPORT)
     try:
-        return opened(json.loads(path.read_text(encoding="utf-8")))
+        now = path.stat()
+        return _read(path, now.st_mtime_ns, now.st_size)
     except (OSError, ValueError) as error:
         raise ForgetmeError(
             f"the evaluation {name} cannot be read ({error}); make it again"
         ) from error
+
+
+def page_path(store: Store, name: str) -> Path:
+    """Returns the file of an evaluation's page.
+
+    Raises:
+        ForgetmeError: there is none of that name.
+    """
+    return _needed(store, name, FILES["html"])
+
+
+def _needed(store: Store, name: str, file: str) -> Path:
+    known = name in evaluations(store)
+    found = plain_file(evaluations_folder(store) / name, file) if known else None
+    if found is None:
+        raise ForgetmeError(f"there is no evaluation {name!r}; look at the list of evaluations")
+    return found
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """Reads a report once as long as it is the same: the page asks often."""
+    report = opened(json.loads(path.read_text(encoding="utf-8")))
+    if report.get("version") != VERSION:
+        raise ValueError(f"it is not of version {VERSION}, the only one known")
+    return report
 
 
 def evaluate_job(

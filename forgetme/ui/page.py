@@ -25,6 +25,7 @@ from forgetme.ui import (
     data,
     endpoints,
     evaluate,
+    evaluations,
     fills,
     guard,
     holds,
@@ -60,7 +61,10 @@ STYLES = (
 )  # fmt: skip
 # In this order. A tab of ours has STATIC/<name>.html and STATIC/<name>.js with `mount`; a tab of
 # Gradio's own parts is built by its file.
-TABS = {"curate": None, "dataset": None, "train": train.build, "compare": None, "team": team.build}
+TABS = {
+    "curate": None, "dataset": None, "train": train.build, "evaluate": evaluate.build,
+    "compare": None, "team": team.build,
+}  # fmt: skip
 
 
 class _Static(StaticFiles):
@@ -115,6 +119,7 @@ def build(
     for topic in (data, trail, publish, runs):
         app.include_router(topic.router(), **ours)
     app.include_router(compare.router(), **ours)
+    app.include_router(evaluations.router(), **ours)
     app.include_router(pictures.router(), prefix="/forgetme")
     timed = metrics.Metrics(review.store, worker)
     app.include_router(timed.router())
@@ -157,7 +162,6 @@ def blocks(bound: acts.Acts) -> gr.Blocks:
             js_on_load=_mount("tabs"),
         )
         endpoints.build(bound)
-        evaluate.build(bound)
         timers = {}
         with gr.Tabs(elem_id="fm-tabs") as tabs:
             for tab, built in TABS.items():

@@ -99,7 +99,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_page_is_gradio_blocks_with_only_the_tabs_that_exist(page: Page) -> None:
     config = page.client.get("/config").json()
     tabs = [one["props"]["label"] for one in config["components"] if one["type"] == "tabitem"]
-    assert tabs == ["Curate", "Dataset", "Train", "Compare", "Team"]
+    assert tabs == ["Curate", "Dataset", "Train", "Evaluate", "Compare", "Team"]
     assert config["analytics_enabled"] is False
 
 
