@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
-import pickle
 import platform
 import socket
 import threading
@@ -195,7 +194,7 @@ def _stream(tasks: Sequence[Any], maker: Maker, cluster: Cluster) -> Iterator[tu
     # a row is a batch: Ray cuts and bundles blocks as it likes, which must change no result
     numbered = list(enumerate(tasks))
     batches = [numbered[at : at + batch] for at in range(0, len(tasks), batch)]
-    items = [{"work": pickle.dumps(one)} for one in batches]
+    items = [{"work": _Work(one)} for one in batches]
     found = ray.data.from_items(items, override_num_blocks=min(MOST_BLOCKS, len(items)))
     found = found.map_batches(
         _Actor,
@@ -211,6 +210,13 @@ def _stream(tasks: Sequence[Any], maker: Maker, cluster: Cluster) -> Iterator[tu
             yield row["number"], result_of(row)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """A batch: number and task each. Ray carries it as it is; of a list it would make a column."""
+
+    tasks: list[tuple[int, Any]]
+
+
 class _Actor:
     """Holds a maker and its models for as long as the run lasts."""
 
@@ -220,8 +226,8 @@ class _Actor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        (packed,) = batch["work"].to_pylist()
-        numbers, tasks = zip(*pickle.loads(packed), strict=True)  # what this run packed itself
+        (work,) = batch["work"].to_pylist()
+        numbers, tasks = zip(*work.tasks, strict=True)
         results: list[Result] = []
         try:
             self._check()

@@ -155,7 +155,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             reviewing: gr.Row(visible=bool(rows)),
             gallery: gr.Gallery([(f"{thumbnails}{one.image_sha}.png", one.name) for one in rows],
                                 selected_index=rows.index(row) if row else None),
-            waiting: [one.id for one in rows],
+            waiting: [[one.id, one.name] for one in rows],
             chosen: {"id": row.id, "version": row.version} if row else None,
             shown: _sample(row) if row else "",
             figures: _agreement(found),
@@ -168,8 +168,11 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
     def only_theirs(line: gr.SelectData) -> str:
         return str((getattr(line, "row_value", None) or [""])[0])
 
-    def pick(ids: list[str], line: gr.SelectData) -> Json | None:
-        return next(({"id": one} for at, one in enumerate(ids) if at == line.index), None)
+    def pick(waits: list[list[str]], line: gr.SelectData) -> Json | None:
+        named = line.value.get("caption") if isinstance(line.value, dict) else None
+        # the list may be a newer one than the gallery that was clicked: the name decides
+        found = [(at != line.index, one) for at, (one, name) in enumerate(waits) if name == named]
+        return {"id": min(found)[1]} if found else None
 
     def approve_chosen(review: Review, chosen: Json | None) -> None:
         approve(review, *_version(chosen))

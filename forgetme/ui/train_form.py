@@ -88,6 +88,15 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
     settings = [*fields.values(), *own.values()]
     asked = {method, concept, trains, keep, preset, probe_pictures, *settings}
 
+    def read(held: dict[Any, Any]) -> dict[Any, Any]:
+        """Gives back what the form holds; refuses what none of its components could hold."""
+        words = [held.get(one) for one in (method, concept, trains, preset, name)]
+        kept = held.get(keep) or []
+        words += kept if isinstance(kept, list) else [kept]
+        if not all(isinstance(one, str | None) for one in words) or isinstance(kept, str):
+            raise Refusal(400, "bad", "The form holds words and lists of words; load it again.")
+        return held
+
     def plan(held: dict[Any, Any]) -> Json:
         """Returns the arguments of a run from what the form holds."""
         from forgetme.train.methods import method_of
@@ -128,6 +137,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         """Puts a method's own settings for a preset in the place of what was there."""
         from forgetme.train import form as forms_of
 
+        held = read(held)
         one = next((one for one in forms_of.methods() if one["name"] == held[method]), None)
         offered = next((one for one in forms_of.presets() if one["name"] == held[preset]), None)
         if one is None or offered is None:
@@ -169,6 +179,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         """Says what the form would do, what stands in its way, and what it would cost."""
         from forgetme.train import form as forms_of
 
+        held = read(held)
         word, kept = held[concept] or "", [one for one in held[keep] or () if one != held[concept]]
         offered = next((one for one in forms_of.presets() if one["name"] == held[preset]), None)
         if offered is None or not held[method]:
@@ -196,7 +207,7 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         }
 
     def begin(review: Review, held: dict[Any, Any]) -> tuple[str, str]:
-        run = start_run(review, held[name], **plan(held))
+        run = start_run(review, held[name], **plan(read(held)))
         gr.Info("It goes on when you close this page.", title=f"{run['name']} begins")
         return run["name"], ""
 

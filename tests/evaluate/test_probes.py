@@ -345,7 +345,7 @@ def test_what_a_closed_form_erased_comes_back_by_the_states_that_revive_it(tmp_p
     )  # fmt: skip
     train(load_models("tiny", device="cpu").diffusion.pipe, [], settings, tmp_path / "run")
     Wardrobe(pipe).wear(read_patch(tmp_path / "run"))
-    judge = open_recogniser("bundled", concepts=["cat"], device="cpu")
+    judge = open_recogniser("second", device="cpu")
     plain = sum(shown(judge, draw(pipe, ["a photo of a cat"] * 8, range(8)), "cat"))
     one = PROBES["revival"]
     monkeypatch.setitem(PROBES, "revival", replace(one, fast={**one.fast, "pictures": 8}))

@@ -95,7 +95,7 @@ def test_run_whose_pictures_are_gone_fails_in_plain_words_and_its_log_has_them(c
     job = ended(cats, begin(cats, run))
     assert job.state == "failed"
     assert "1 of the 4 pictures that this run learns from are gone" in job.trouble
-    assert "bring its images back from a backup" in jobs.read_log(cats, job.id)
+    until(lambda: "bring its images back from a backup" in jobs.read_log(cats, job.id))
     assert runs.run_of(cats, "gone").patch is None
 
 

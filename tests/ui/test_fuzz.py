@@ -119,7 +119,12 @@ def test_no_argument_of_any_handler_of_gradio_ends_in_an_error_of_our_own(house:
     for one in house.acts:
         right = [getattr(field, "value", None) for field in one.inputs]
         for place, value in itertools.product(range(len(right)), VALUES):
-            said = refusal(one.fn, asks(lea), *right[:place], value, *right[place + 1 :])
+            if one.inputs_as_dict and isinstance(one.inputs[place], gr.State):
+                continue  # the session's own: no client sends it
+            given: list[object] = [*right[:place], value, *right[place + 1 :]]
+            if one.inputs_as_dict:
+                given = [dict(zip(one.inputs, given, strict=True))]
+            said = refusal(one.fn, asks(lea), *given)
             assert said != OUR_OWN, (one.api_name, one.fn.__name__, place, value)
     assert len(house.store.events()) == before
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from forgetme.record.strokes import Stroke, paint
 from forgetme.store import Store
@@ -321,8 +323,12 @@ def test_lead_reviews_and_the_curator_hears_of_it(team):
     lea = team.window("lea", "?tab=team")
     for number, sample in enumerate(samples):
         name = team.store.sample(sample).name
-        lea.locator("#fm-team-gallery button").filter(has_text=name).click()
-        lea.locator("#fm-team-sample").get_by_text(name, exact=True).wait_for()
+        shown = lea.locator("#fm-team-sample").get_by_text(name, exact=True)
+        for _ in range(20):  # the gallery may be drawn anew under a click, which then is lost
+            lea.locator("#fm-team-gallery button").filter(has_text=name).click()
+            with contextlib.suppress(PlaywrightTimeout):
+                shown.wait_for(timeout=8000)
+                break
         if number == 0:
             lea.locator("#fm-return-text textarea").fill("the tail is missing")
         lea.locator(("#fm-return", "#fm-approve")[number]).click()
