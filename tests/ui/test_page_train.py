@@ -311,7 +311,6 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
 
     changes = {"fm-team-comments": (comment, {"fm-team-comments", "fm-team-sample"}),
                "fm-run": (step, {"fm-run", "fm-runs", "fm-loss"})}  # fmt: skip
-    assert len(tab.ticks) == len(changes)
     for tick in tab.ticks:
         held = {one: one.value for one in tick.inputs}
 
@@ -321,8 +320,10 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
             return {one.elem_id for one in told if not isinstance(one, gr.State)}
 
         first = shown()
-        change, wanted = next(changes[name] for name in changes if name in first)
-        assert len(first) > 5
+        assert len(first) > 3
         assert shown() == set()
-        change()
-        assert shown() == wanted
+        for name in first & changes.keys():
+            change, wanted = changes.pop(name)
+            change()
+            assert shown() == wanted
+    assert changes == {}
