@@ -29,9 +29,6 @@ from forgetme.errors import ForgetmeError
 if TYPE_CHECKING:
     from forgetme.record.sample import Layers
 
-JUDGES = {"tiny": ("bundled", "second"), "full": ("ViT-L-14/openai", "ViT-B-32/openai")}
-STEPS = {"tiny": 20, "full": 50}
-
 
 @app.command()
 def evaluate(
@@ -109,7 +106,7 @@ def evaluate(
     Every model draws the same prompts from the same noise. Ctrl-C keeps what is done; the same
     command goes on there. Nothing is drawn twice.
     """
-    from forgetme.evaluate.evaluation import Wanted
+    from forgetme.evaluate.evaluation import JUDGES, STEPS, Wanted
 
     first, other = JUDGES[preset]
     wanted = Wanted(

@@ -199,11 +199,13 @@ def seen(
             why = f"{by} does not know the word"
             return told(None, unknown, "; ".join(one for one in (why, reason) if one))
         return told(not said, still if said else gone)
-    after = np.asarray(ranker(made.image, list(looked.values()), concept), float)
+    where = [*looked, *["in what the mask is a part of"] * len(whole)]
+    regions = [*looked.values(), *(_region(one) for one in whole)]
+    after = np.asarray(ranker(made.image, regions, concept), float)
     before = np.asarray(ranker(image, [_region(one) for one in (mask, *whole)], concept), float)
     value = float(after.max())
     if value >= limits.seen:
-        return told(False, f"{still} {list(looked)[int(after.argmax())]}")
+        return told(False, f"{still} {where[int(after.argmax())]}")
     if said:
         return told(False, f"{still} by the verifier")
     if len(whole) and before[1:].max() >= max(limits.seen, before[0] - WHOLE_MARGIN):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from forgetme.compare.as_job import Job
 from forgetme.compare.saved import NAME, plain_file
 from forgetme.errors import ForgetmeError
-from forgetme.evaluate.evaluation import Wanted, evaluate
+from forgetme.evaluate.evaluation import JUDGES, STEPS, Wanted, evaluate
 from forgetme.evaluate.report import FILES, REPORT, VERSION
 from forgetme.evaluate.samples import drawn_samples, layers_of
 from forgetme.record.summed import opened
@@ -119,15 +119,16 @@ def evaluate_job(
         raise ForgetmeError(f"there is an evaluation {name!r} already; take another name")
     if not runs:
         raise ForgetmeError("name the runs to evaluate")
-    judges = ("bundled", "second") if preset == "tiny" else ("ViT-L-14/openai", "ViT-B-32/openai")
+    judge, second = JUDGES[preset]
     wanted = Wanted(
-        concept, size=size, steps=20 if preset == "tiny" else 50, seed=seed,
-        judge=judges[0], second=judges[1], probes="fast" if robustness else "",
+        concept, size=size, steps=STEPS[preset], seed=seed, judge=judge, second=second,
+        probes="fast" if robustness else "",
     )  # fmt: skip
     samples = []
-    if robustness:
-        has = store.counts(concept)["accepted"] if concept in store.concepts() else 0
-        samples = layers_of(items_of_store(store, concept)) if has else drawn_samples(concept)
+    if robustness and concept in store.concepts() and store.counts(concept)["accepted"]:
+        samples = layers_of(items_of_store(store, concept))
+    elif robustness and preset == "tiny":
+        samples = drawn_samples(concept)
     job.step(0, None, "loading the models")
     report = evaluate(
         load_models(preset),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from forgetme.stages.models import Models
 
 OnStep = Callable[[int, int, str], None]
+JUDGES = {"tiny": ("bundled", "second"), "full": ("ViT-L-14/openai", "ViT-B-32/openai")}
+STEPS = {"tiny": 20, "full": 50}  # of a picture
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ ALIASES = {
 _BIG_LAMA_SCALE = 1024  # px, longest side
 _TINY_SCALE = 256
 
+# One model is loaded at a time: transformers and diffusers put together what they export when it is
+# first asked for, and a second thread that asks meanwhile is told that it does not exist. The lock
+# can be taken again: the verifier's load takes the ranker's.
+_LOADING = threading.RLock()
+
 
 @dataclass(frozen=True)
 class Place:
@@ -71,7 +76,6 @@ class Lazy:
     def __init__(self, check: Callable[[], Any], load: Callable[[], Any]) -> None:
         self.check = check  # raises MissingModelError without loading
         self._load = load
-        self._lock = threading.Lock()
         self._value: Any = None
 
     def problem(self) -> str | None:
@@ -85,7 +89,7 @@ class Lazy:
     def get(self) -> Any:
         """Returns the value, loaded by the first who asks."""
         if self._value is None:
-            with self._lock:
+            with _LOADING:
                 if self._value is None:
                     self.check()
                     self._value = self._load()

@@ -13,7 +13,7 @@ from forgetme.ui import evaluate_views as views
 from forgetme.ui import evaluations, markup
 from forgetme.ui.acts import Acts, validated
 from forgetme.ui.evaluations import Size
-from forgetme.ui.news import news
+from forgetme.ui.news import clicked, news
 from forgetme.ui.who import Person, Refusal
 
 Json = dict[str, Any]
@@ -67,7 +67,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                 plot = gr.ScatterPlot(
                     x="forgetting", y="keeping", color="model", height=300, buttons=[],
                     title="Forgetting against keeping", tooltip="all", color_title=" ",
-                    y_lim=[-0.05, 1.05],
+                    y_lim=[-0.1, 1.1],
                     elem_id="fm-evaluation-plot",
                 )  # fmt: skip
             page = gr.Button("report .html", size="sm", scale=0, elem_id="fm-evaluation-page")
@@ -96,8 +96,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         }  # fmt: skip
         if picked:
             updates |= panel_of(picked, dict(made)[picked])
-        new, after = news(updates, held.get(marks, {}))
-        return new | {marks: after}
+        return news(updates, held, marks)
 
     def panel_of(name: str, report: Json | str) -> dict[Any, Any]:
         if isinstance(report, str):  # why it cannot be read
@@ -110,15 +109,14 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             scores: gr.Dataframe(views.table(report), visible=True),
             notes: views.notes(report),
             drawn: gr.Column(visible=bool(len(dots))),
-            plot: gr.ScatterPlot(dots, x_lim=[min(0.0, *dots["forgetting"]) - 0.05, 1.05])
+            plot: gr.ScatterPlot(dots, x_lim=[min(0.0, *dots["forgetting"]) - 0.1, 1.1])
             if len(dots)
             else None,
             page: gr.Button(link=f"forgetme/evaluation/{name}/report.html", visible=True),
         }
 
     def pick(names: list[str], line: gr.SelectData) -> str:
-        place = line.index[0] if isinstance(line.index, list) and line.index else None
-        return next((name for at, name in enumerate(names) if at == place), "")
+        return clicked(line) if clicked(line) in names else ""
 
     def suggest_concept(review: Review, runs: list[str] | None) -> str | None:
         """Returns what the run chosen last was to forget."""

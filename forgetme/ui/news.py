@@ -12,24 +12,38 @@ import gradio as gr
 Shown = dict[gr.blocks.Block, Any]
 
 
-def news(shown: Shown, before: Mapping[int, str]) -> tuple[Shown, dict[int, str]]:
+def news(shown: Shown, held: Mapping[gr.blocks.Block, Any], marks: gr.State) -> Shown:
     """Leaves out of what a handler returns what the page shows already.
 
     Args:
-        shown: a value or an update of each part; of a `gr.State`, always told.
-        before: the marks of last time, by a part's id; nothing where the page begins.
+        shown: a value or an update of each part.
+        held: what the handler was given; a `gr.State` that held its value then is left alone, for
+            an act may have set it to another meanwhile.
+        marks: keeps the marks of last time, by a part's id; not held where the page begins.
 
     Returns:
-        What is to be set, and the marks for next time.
+        What is to be set, the marks for next time among it.
     """
-    marks = {**before}
+    before = held.get(marks) or {}
+    after = {**before}
     told = {}
     for part, value in shown.items():
-        mark = "" if isinstance(part, gr.State) else _mark(value)
-        if not mark or mark != before.get(part._id):
+        if isinstance(part, gr.State):
+            if part not in held or held[part] != value:
+                told[part] = value
+            continue
+        after[part._id] = _mark(value)
+        if after[part._id] != before.get(part._id):
             told[part] = value
-        marks[part._id] = mark
-    return told, marks
+    return told | {marks: after}
+
+
+def clicked(line: gr.SelectData) -> str:
+    """Returns the first cell of a clicked row of a table; "" without one.
+
+    The name and not the place: the list may be a newer one than the table that was clicked.
+    """
+    return str((getattr(line, "row_value", None) or [""])[0])
 
 
 def _mark(value: Any) -> str:

@@ -68,10 +68,15 @@ def before_after(run: Json, key: str) -> str:
     return f"{before} → {markup.percent(last.get(key))}" if done else before
 
 
+def how_far(run: Json) -> str:
+    """Returns the steps done, such as 40 of 200; a closed form takes none."""
+    return f"{run['done']} of {run['steps']}" if run["steps"] else "–"
+
+
 def line(run: Json) -> list[str]:
     """Returns a run's line of the table."""
     return [run["name"], f"{run['method']} · {run['concept']}", STATES[run["state"]],
-            f"{run['done']} of {run['steps']}", before_after(run, "forget"),
+            how_far(run), before_after(run, "forget"),
             before_after(run, "retain")]  # fmt: skip
 
 
@@ -81,7 +86,7 @@ def head(run: Json) -> Markup:
     when = markup.ago(run["at"]) if run["at"] else ""
     about = [f"{run['method']} forgets {run['concept']}", f"trains {run['trains']}", learns,
              f"by {run['by'] or 'a command'}", when]  # fmt: skip
-    progress = [f"step {run['done']} of {run['steps']}", run["words"]]
+    progress = [f"step {how_far(run)}" if run["steps"] else "", run["words"]]
     if run["seconds_left"] is not None:
         progress.append(f"{markup.span(run['seconds_left'])} left")
     elif run["seconds"]:
@@ -97,6 +102,15 @@ def head(run: Json) -> Markup:
     )  # fmt: skip
 
 
+def curve(lines: Sequence[tuple[int, float, str]], y: str) -> pd.DataFrame:
+    """Returns lines as a chart takes them; its numbers are numbers also where there are none yet.
+
+    A chart that begins with a column of no type takes what comes later for words.
+    """
+    frame = pd.DataFrame(lines, columns=["step", y, "line"])
+    return frame.astype({"step": "int64", y: "float64"})
+
+
 def losses(points: Sequence[tuple[int, float]], weight: float, logarithm: bool) -> pd.DataFrame:
     """Returns the loss at each step and its running mean, for the chart."""
     from forgetme.train import curves
@@ -110,7 +124,7 @@ def losses(points: Sequence[tuple[int, float]], weight: float, logarithm: bool) 
         for step, value in curves.thinned([one for one in found if one[1] > 0 or not logarithm],
                                           COLUMNS)
     ]  # fmt: skip
-    return pd.DataFrame(lines, columns=["step", "loss", "line"])
+    return curve(lines, "loss")
 
 
 def scores(drawn: Sequence[Json], run: Json) -> pd.DataFrame:
@@ -123,7 +137,7 @@ def scores(drawn: Sequence[Json], run: Json) -> pd.DataFrame:
         for name, concepts in named.items()
         for step, share in curves.shares(drawn, concepts)
     ]
-    return pd.DataFrame(lines, columns=["step", "share", "line"])
+    return curve(lines, "share")
 
 
 def scored(drawn: Sequence[Json], run: Json) -> str:
@@ -176,7 +190,7 @@ def strips(
 
 
 def _strip(run: Json, place: int, step: int, share: float | None) -> Markup:
-    word = f"step {step}" if step else "before"
+    word = "before" if not step else f"step {step}" if run["steps"] else "after"
     good = None if share is None or not step else share <= 0.1 if place == 0 else share >= 0.9
     sign = {None: "", True: "✓ ", False: "! "}[good]
     words = word if share is None else f"{sign}{word}: recognised in {markup.percent(share)}"

@@ -17,7 +17,7 @@ from forgetme.ui import accounts, markup, pictures, views
 from forgetme.ui.acts import Acts
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.markup import ago, number
-from forgetme.ui.news import news
+from forgetme.ui.news import clicked, news
 from forgetme.ui.who import Person, Refusal
 
 Json = dict[str, Any]
@@ -127,10 +127,10 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         review: Review, person: Person, request: gr.Request, held: dict[Any, Any]
     ) -> dict[Any, Any]:
         all_of_it = look_at(review, person, request, held[chosen], held[only])
-        told, after = news(all_of_it, held.get(marks, {}))
-        if marks in held and told.get(waiting) == held[waiting]:
+        told = news(all_of_it, held, marks)
+        if marks in held and waiting not in told:
             told.pop(gallery, None)  # only which one is chosen differs, by a click on it
-        return told | {marks: after}
+        return told
 
     def look_at(
         review: Review, person: Person, request: gr.Request, picked: Json | None, only: str
@@ -166,7 +166,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         }  # fmt: skip
 
     def only_theirs(line: gr.SelectData) -> str:
-        return str((getattr(line, "row_value", None) or [""])[0])
+        return clicked(line)
 
     def pick(waits: list[list[str]], line: gr.SelectData) -> Json | None:
         named = line.value.get("caption") if isinstance(line.value, dict) else None

@@ -10,7 +10,7 @@ import gradio as gr
 from forgetme.curate.review import Review
 from forgetme.ui import markup, run_views, runs, train_form
 from forgetme.ui.acts import Acts, validated
-from forgetme.ui.news import news
+from forgetme.ui.news import clicked, news
 from forgetme.ui.who import Person
 
 Json = dict[str, Any]
@@ -74,8 +74,9 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                     not_now = gr.Button("keep it", size="sm", scale=0)
                 advised = gr.Button(visible=False, variant="primary", elem_id="fm-run-advice")
                 with gr.Row():
-                    with gr.Column(min_width=300):
+                    with gr.Column(min_width=300) as losing:
                         loss = gr.LinePlot(
+                            run_views.curve([], "loss"),
                             x="step",
                             y="loss",
                             color="line",
@@ -110,6 +111,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                             )
                     with gr.Column(min_width=300):
                         scores = gr.LinePlot(
+                            run_views.curve([], "share"),
                             x="step",
                             y="share",
                             color="line",
@@ -172,8 +174,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         }  # fmt: skip
         if run is not None:
             updates |= panel_of(review, person, run, *looked_at)
-        new, after = news(updates, held.get(marks, {}))
-        return new | {marks: after}
+        return news(updates, held, marks)
 
     def panel_of(
         review: Review, person: Person, run: Json, part: str, weight: float, logarithm: bool,
@@ -197,20 +198,22 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         step = step if step in steps[:-1] else (steps or [None])[-1]
         lead, open_ = person.role == "lead", run["state"] in OPEN
         mine = lead and run["by"] is not None  # what a command made goes on by command
+        more_steps = mine and run["state"] == "done" and run["steps"] > 0
         advice = run["advice"] or {}
         return {
             head: run_views.head(run),
             acting: gr.Row(visible=lead or run["patch"] is not None),
             stop: gr.Button(visible=lead and open_ and run["state"] != "stopping"),
             resume: gr.Button(visible=mine and run["state"] == "stopped"),
-            longer: gr.Number(2 * run["steps"], visible=mine and run["state"] == "done"),
-            extend: gr.Button(visible=mine and run["state"] == "done"),
+            longer: gr.Number(2 * run["steps"], visible=more_steps),
+            extend: gr.Button(visible=more_steps),
             patch: gr.Button(visible=lead and not open_ and run["patch"] is not None,
                              link=f"forgetme/api/train/runs/{run['name']}/patch.zip"),
             compare: gr.Button(visible=not open_ and run["patch"] is not None),
             remove: gr.Button(visible=lead and not open_),
             advised: gr.Button(advice.get("act", ""), visible=lead and bool(advice.get("changes"))),
             term: gr.Dropdown(parts, value=part, visible=len(parts) > 1),
+            losing: gr.Column(visible=run["steps"] > 0),  # a closed form has no loss
             loss: run_views.losses(curves.loss(rows, part), weight, logarithm),
             scores: run_views.scores(drawn, run),
             score_words: markup.note(run_views.scored(drawn, run)),
@@ -223,8 +226,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         }  # fmt: skip
 
     def pick(names: list[str], line: gr.SelectData) -> str:
-        place = line.index[0] if isinstance(line.index, list) and line.index else None
-        return next((name for at, name in enumerate(names) if at == place), "")
+        return clicked(line) if clicked(line) in names else ""
 
     def advise(review: Review, name: str) -> None:
         run = next((one for one in runs.list_runs(review) if one["name"] == name), {})
@@ -245,7 +247,8 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     lead = lambda act: acts.by("lead", act)  # noqa: E731
     panels = [head, acting, stop, resume, longer, extend, patch, compare, remove, advised, term,
-              loss, scores, score_words, at, probes, everything, lines, tail, told]  # fmt: skip
+              losing, loss, scores, score_words, at, probes, everything, lines, tail,
+              told]  # fmt: skip
     asked = {chosen, doomed, term, smooth, log, at, everything}
     opened = {
         "fn": acts.by("viewer", look, reads=True),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from forgetme.curate import checks, fills
+from forgetme.curate import checks, fills, pipeline
 from forgetme.errors import VerifierError
 from forgetme.record import masks
+from forgetme.record.images import read_image
 from forgetme.record.sample import FillSettings, Thresholds, Verdict
 from forgetme.scenes import render_scene
 from forgetme.stages import models
 
+OWL = next((Path(__file__).parents[2] / "assets" / "samples").rglob("owl.jpg"))
 LIMITS = Thresholds()
 SEEDS = range(7300, 7308)
 
@@ -122,6 +125,22 @@ def test_the_true_background_is_gone_and_what_is_left_of_it_or_mirrored_is_not(b
     mirrored[box] = np.where(turned, scene.image[box][:, ::-1], mirrored[box])
     mirrored = np.where(hole_of(scene.mask)[..., None], mirrored, scene.image)
     assert looked(scene, mirrored, scene.mask, bundled, concept).ok is False
+
+
+@pytest.mark.bundled
+def test_an_owl_that_lost_only_its_face_is_still_seen(bundled):
+    image = read_image(OWL)
+    proposed = pipeline.propose(image, "bird", bundled)
+    mask = proposed.ranked[proposed.chosen].proposal.mask
+    others = [one.proposal.mask for one in proposed.ranked]
+    wholes = checks.wholes(mask, mask, others)
+    assert wholes  # the mask is a part of what else was proposed
+    made = made_of(bundled.inpainter(image, mask), mask)
+    found = checks.checks_of(image, made, mask, "bird", bundled, LIMITS, others)[0]
+    assert (found.ok, found.words) == (
+        False,
+        "a bird is still seen in what the mask is a part of",
+    )
 
 
 @pytest.mark.bundled

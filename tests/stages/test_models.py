@@ -148,6 +148,29 @@ class TestLazyLoading:
         assert len(got) == 8
         assert len({id(model) for model in got}) == 1
 
+    def test_a_model_asked_for_while_another_is_loaded_is_there_all_the_same(self):
+        """The libraries put themselves together on first use, and no two threads may watch."""
+        code = """
+import sys, threading, time
+from diffusers import DDIMScheduler  # what the page has imported when it is built
+from forgetme.stages.models import load_models
+models, wrong = load_models("tiny", device="cpu"), []
+def ask(stage):
+    try:
+        getattr(models, stage)
+    except Exception as error:
+        wrong.append(f"{stage}: {error!r}")
+ranker = threading.Thread(target=ask, args=["ranker"])
+ranker.start()
+while "transformers" not in sys.modules:
+    time.sleep(0.001)
+ask("diffusion")
+ranker.join()
+assert not wrong, wrong
+"""
+        run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+
     def test_the_verifier_shares_the_ranker(self, assets):
         models = load_models("tiny", device="cpu", assets=assets)
         assert models.verifier.ranker is models.ranker
