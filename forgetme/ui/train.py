@@ -94,6 +94,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                                 ["loss"],
                                 value="loss",
                                 label="Part",
+                                allow_custom_value=True,  # of the run shown before: no error
                                 min_width=90,
                                 elem_id="fm-loss-term",
                             )
@@ -129,7 +130,12 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                 with gr.Row(elem_classes="fm-line"):
                     gr.Markdown("## Same prompts, same seeds")
                     at = gr.Dropdown(
-                        [], label="After step", min_width=110, scale=0, elem_id="fm-probe-step"
+                        [],
+                        label="After step",
+                        allow_custom_value=True,
+                        min_width=110,
+                        scale=0,
+                        elem_id="fm-probe-step",
                     )
                     everything = gr.Checkbox(
                         label="all concepts", min_width=130, scale=0, elem_id="fm-probe-all"
@@ -199,7 +205,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         lead, open_ = person.role == "lead", run["state"] in OPEN
         mine = lead and run["by"] is not None  # what a command made goes on by command
         more_steps = mine and run["state"] == "done" and run["steps"] > 0
-        advice = run["advice"] or {}
+        advice, whole = run["advice"] or {}, [0, max(run["steps"], 1)]
         return {
             head: run_views.head(run),
             acting: gr.Row(visible=lead or run["patch"] is not None),
@@ -214,8 +220,9 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             advised: gr.Button(advice.get("act", ""), visible=lead and bool(advice.get("changes"))),
             term: gr.Dropdown(parts, value=part, visible=len(parts) > 1),
             losing: gr.Column(visible=run["steps"] > 0),  # a closed form has no loss
-            loss: run_views.losses(curves.loss(rows, part), weight, logarithm),
-            scores: run_views.scores(drawn, run),
+            loss: gr.LinePlot(run_views.losses(curves.loss(rows, part), weight, logarithm),
+                              x_lim=whole),
+            scores: gr.LinePlot(run_views.scores(drawn, run), x_lim=whole),
             score_words: markup.note(run_views.scored(drawn, run)),
             at: gr.Dropdown(steps, value=step, visible=len(steps) > 1),
             probes: run_views.strips(run, pictures, drawn, step, all_concepts),

@@ -88,6 +88,17 @@ def ended(store: Store, name: str, outcome: str, error: str | None = None) -> No
     store.jobs.end(queued(store, name).id, outcome, error=error)
 
 
+def test_a_timer_is_not_ended_by_a_choice_that_is_gone(tab: Tab) -> None:
+    written(asked(tab.store, "cat"), 4, probes=(0, 4))
+    read = [one for tick in tab.ticks for one in tick.inputs if isinstance(one, gr.Dropdown)]
+    assert {one.elem_id for one in read} >= {"fm-loss-term", "fm-probe-step"}
+    assert [one.preprocess("of another run") for one in read] == ["of another run"] * len(read)
+    tick = next(tick for tick in tab.ticks if read[0] in tick.inputs)
+    held = {one: "of another run" if one in read else one.value for one in tick.inputs}
+    told = {one.elem_id: what for one, what in tick.fn(asks(tab.client), held).items()}
+    assert (told["fm-loss-term"].value, told["fm-probe-step"].value) == ("loss", 4)
+
+
 def test_settings_of_the_page_are_those_of_a_run() -> None:
     assert {one.name for one in fields(acts_of_runs.Settings)} == {
         one.name for one in fields(RunSettings)
