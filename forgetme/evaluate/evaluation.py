@@ -21,7 +21,7 @@ from forgetme.evaluate.grid import Cell, Drawing, Drawn
 from forgetme.evaluate.judging import Embeddings, Judge
 from forgetme.evaluate.models import BASE, Model, cautions, find_models, opened
 from forgetme.evaluate.report import REPORT, files_of, report_of, write_report
-from forgetme.evaluate.scores import Means, Value, scores_of
+from forgetme.evaluate.scores import ITSELF, Means, Value, scores_of
 from forgetme.evaluate.task import Task, task_of
 from forgetme.record.concept import plain
 
@@ -174,7 +174,7 @@ def evaluate(
     for one in values.values():
         one.setdefault("back", Value(why="no probe was run; ask with --robustness"))
     if found:
-        values[BASE]["back"] = Value(why="it is the base")
+        values[BASE]["back"] = Value(why=ITSELF)
     places = {cell: i for i, cell in enumerate(cells)}
     pictures = {
         model: {places[cell]: sha for cell, sha in zip(one.cells, one.shas, strict=True)}
@@ -267,7 +267,7 @@ def _opener(
 
 def _costs(model: Model, seconds: float | None) -> dict[str, Value]:
     """What making and keeping a model costs."""
-    base = Value(why="it is the base")
+    base = Value(why=ITSELF)
     minutes = model.minutes
     found = {
         "minutes": Value(why="nobody wrote down how long it took")

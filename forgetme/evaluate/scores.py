@@ -18,6 +18,7 @@ from forgetme.metrics.summary import LEVEL, RESAMPLES, Summary
 LEAST_SEEN = 0.5  # a judge that names less of the base's own pictures judges nothing
 FEWEST_FID = 50
 FEWEST_PAIRS = 2
+ITSELF = "it is the base"  # why a score against the base is not shown of it
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def _quality(means: Means, drawn: Drawn, base: Drawn) -> dict[str, Value]:
     ours, theirs = (_pictures(one.of(*KEPT, "other")) for one in (drawn, base))
     keys = ("cmmd", "fid", "kid", "shift", "lpips")
     if drawn is base:
-        return {key: Value(why="it is the base") for key in keys}
+        return {key: Value(why=ITSELF) for key in keys}
     if min(len(ours), len(theirs)) < FEWEST_PAIRS:
         return {key: Value(why="it needs two kept pictures of each model") for key in keys}
     clip, a, b = means.clip.name, means.clip.images(theirs), means.clip.images(ours)
@@ -365,7 +366,7 @@ def _overall(means: Means, drawn: Drawn, base: Drawn) -> dict[str, Value]:
     k, kb = (_seen_kept(means, one, *KEPT, "other")[1].astype(float) for one in (drawn, base))
     keys = ("forgetting", "keeping", "overall")
     if drawn is base:
-        return {key: Value(why="it is the base") for key in keys}
+        return {key: Value(why=ITSELF) for key in keys}
     if not len(k) or not len(kb) or not kb.any() or not b.any():
         why = "the judge names nothing in the base's pictures, so nothing can be said against it"
         return {key: Value(why=why) for key in keys}

@@ -81,8 +81,11 @@ def table(report: Json) -> Json:
 
 
 def _cell(value: Json | None, places: int) -> str:
+    from forgetme.evaluate.scores import ITSELF
+
     if value is None or value["mean"] is None:
-        return f"not shown: {(value or {}).get('why') or 'not computed'}"
+        why = (value or {}).get("why") or "not computed"
+        return "–" if why == ITSELF else f"not shown: {why}"
     words = f"{value['mean']:.{places}f}"
     if value["low"] is not None:
         words += f"  ({value['low']:.{places}f} … {value['high']:.{places}f})"

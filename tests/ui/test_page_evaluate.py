@@ -161,8 +161,8 @@ def test_table_shows_intervals_and_says_why_a_score_is_not_shown(tab: Tab) -> No
     assert lines == [["cats", "cat", "2"], ["torn", "cannot be read", "–"]]
     assert shown["fm-evaluation-scores"].value["headers"] == ["Score", "base", "cat-lora"]
     assert shown["fm-evaluation-scores"].value["data"] == [
-        ["Forgetting ↑", "not shown: it is the base", "0.75  (0.70 … 0.85)"],
-        ["Keeping ↑", "not shown: it is the base", "0.50"],
+        ["Forgetting ↑", "–", "0.75  (0.70 … 0.85)"],
+        ["Keeping ↑", "–", "0.50"],
         ["Still recognised ↓", "0.90  (0.85 … 1.00)", "0.25  (0.20 … 0.35), grey"],
     ]  # fmt: skip
     assert "needs LPIPS" in shown["fm-evaluation-notes"]
