@@ -20,6 +20,7 @@ from forgetme.compare.saved import VERSION
 from forgetme.compare.scores import Score, mean_of
 from forgetme.compare.summing import caveat
 from forgetme.compare.sweep import SCALES, Swept
+from forgetme.store.names import all_without_places
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "open_clip_torch", "numpy")
 
@@ -88,7 +89,7 @@ def table_of(
         "published": published(),
         "caveat": caveat({one.column.key for one in filled}),
     }
-    return table, pictures.files
+    return all_without_places(table), pictures.files  # a report is given away
 
 
 def versions() -> dict[str, str]:

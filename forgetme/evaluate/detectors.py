@@ -302,7 +302,7 @@ def _clip(architecture: str, tag: str, device: str) -> Ranker:
             raise _unavailable(f"{architecture}/{tag}", error) from error
     elif not Path(tag).is_file():
         raise ForgetmeError(f"{architecture} has no weights {tag!r}; it has: {', '.join(known)}")
-    return load_clip(f"{architecture}/{tag}", path, device)
+    return load_clip(f"{architecture}/{tag if tag in known else Path(tag).name}", path, device)
 
 
 def _unavailable(name: str, error: Exception) -> MissingModelError:

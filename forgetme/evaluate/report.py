@@ -26,6 +26,7 @@ from forgetme.evaluate.scores import SCORES, Value, finite
 from forgetme.evaluate.task import SCHEME, Task
 from forgetme.record.images import atomic_write
 from forgetme.record.summed import sealed
+from forgetme.store.names import all_without_places
 
 if TYPE_CHECKING:
     from forgetme.evaluate.evaluation import Wanted
@@ -74,7 +75,7 @@ def report_of(
         preset: of the models.
         minutes: that all of it took.
     """
-    return {
+    report = {
         "version": VERSION,
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "title": wanted.title or f"Forgetting {wanted.concept}",
@@ -119,6 +120,7 @@ def report_of(
         "lists": words()["licence"],
         "versions": versions(),
     }  # fmt: skip
+    return all_without_places(report)  # it is given away
 
 
 def _plain(value: Value) -> dict[str, Any]:

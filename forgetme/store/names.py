@@ -5,6 +5,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from forgetme.errors import ForgetmeError
 from forgetme.record.images import IMAGE_SUFFIXES, PHONE_SUFFIXES
@@ -69,6 +70,17 @@ def without_places(text: str) -> str:
     if whole.is_absolute() and ": " not in text:  # nothing but a path, maybe with spaces
         return whole.name
     return _PLACE.sub("", text)
+
+
+def all_without_places(value: Any) -> Any:
+    """Returns plain JSON with every text of it as `without_places` gives it."""
+    if isinstance(value, str):
+        return without_places(value)
+    if isinstance(value, dict):
+        return {key: all_without_places(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(all_without_places(one) for one in value)
+    return value
 
 
 def plain_text(text: str) -> str:

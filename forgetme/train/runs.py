@@ -313,6 +313,7 @@ def _run(folder: Path) -> Run | None:
         begin, end = _ends(folder / LOG)
         patch = folder / "patch" / "patch.json"
         made = json.loads(patch.read_text(encoding="utf-8")) if patch.is_file() else None
+        made = None if made is None else int(made["steps_done"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         _log.warning("the run %s cannot be read: %s", folder, error)
         return None
@@ -329,7 +330,7 @@ def _run(folder: Path) -> Run | None:
         last=probes[-1] if probes else None,
         seconds=max((row.get("seconds", 0.0) for row in end), default=0.0),
         recent=_recent(end),
-        patch=made and int(made["steps_done"]),
+        patch=made,
     )
 
 

@@ -23,7 +23,7 @@ from forgetme.ui.curate import act, clock, shown
 from forgetme.ui.guard import MAX_NUMBER
 from forgetme.ui.jobs import view
 from forgetme.ui.pictures import FOREVER, SampleId
-from forgetme.ui.who import Curator, Lead, Viewer, Work
+from forgetme.ui.who import Asking, Curator, Lead, Viewer, Work, told
 
 Json = dict[str, Any]
 Name = Annotated[str, Path(pattern=saved.NAME)]
@@ -94,27 +94,28 @@ def router() -> APIRouter:
 
 def _add_reads(routes: APIRouter) -> None:
     @routes.get("/api/comparisons")
-    def listed(review: Viewer) -> Json:
+    def listed(review: Viewer, asking: Asking) -> Json:
         store = review.store
         found = [job for job in jobs.list(store, limit=20, kind="compare")]
-        return {
+        shown = {
             "comparisons": [_line(one) for one in saved.saved_comparisons(store)],
             "jobs": [{**view(job), "name": job.arguments.get("name")} for job in found],
         }
+        return told(asking, shown)
 
     @routes.get("/api/comparisons/{name}")
-    def one(name: Name, review: Viewer) -> Json:
-        table = saved.read_table(review.store, name)
+    def one(name: Name, review: Viewer, asking: Asking) -> Json:
+        table = told(asking, saved.read_table(review.store, name))
         ids = [row["sample"] for row in table["rows"] if row.get("sample")]
         states = {line.id: line.state for line in review.store.queue.lines(ids)}
         return {"name": name, "table": table, "states": states, "reports": _reports(review, name)}
 
     @routes.get("/api/compare/form")
-    def form(review: Viewer) -> Json:
+    def form(review: Viewer, asking: Asking) -> Json:
         store = review.store
         return {
             "concepts": {one: store.counts(one)["accepted"] for one in store.concepts()},
-            "runs": [_run(one) for one in saved.saved_runs(store)],
+            "runs": told(asking, [_run(one) for one in saved.saved_runs(store)]),
             "columns": COLUMNS,
             "need_a_run": NEED_A_RUN,
             "preset": review.models.preset,

@@ -14,7 +14,7 @@ from forgetme.ui import evaluations, markup
 from forgetme.ui.acts import Acts, validated
 from forgetme.ui.evaluations import Size
 from forgetme.ui.news import clicked, news
-from forgetme.ui.who import Person, Refusal
+from forgetme.ui.who import Person, Refusal, told
 
 Json = dict[str, Any]
 REFRESH_SECONDS = 2
@@ -74,7 +74,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
 
     def look(review: Review, person: Person, held: dict[Any, Any]) -> dict[Any, Any]:
         """Shows what is made, how far the job is, and the chosen evaluation."""
-        made = evaluations.all_made(review)
+        made = told(person, evaluations.all_made(review))  # no act looks into a component
         known = [one[0] for one in made]
         picked = next((one for one in (held[chosen], *known) if one in known), "")
         able, job = saved_runs(review.store), evaluations.shown_job(review)

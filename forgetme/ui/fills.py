@@ -12,7 +12,7 @@ from forgetme.curate import refine
 from forgetme.errors import ForgetmeError
 from forgetme.ui.curate import MAX_CONCEPT, Prompt, SampleId, form
 from forgetme.ui.jobs import view
-from forgetme.ui.who import Lead, Viewer
+from forgetme.ui.who import Asking, Lead, Viewer, told
 
 Json = dict[str, Any]
 MAX_SHOWN = 200  # low samples listed before the rest is only counted
@@ -50,7 +50,11 @@ def router() -> APIRouter:
         }  # fmt: skip
 
     @routes.get("/fills/low")
-    def low(review: Viewer, concept: Annotated[str, Query(max_length=MAX_CONCEPT)] = "") -> Json:
+    def low(
+        review: Viewer,
+        asking: Asking,
+        concept: Annotated[str, Query(max_length=MAX_CONCEPT)] = "",
+    ) -> Json:
         rows = refine.low_samples(review.store, concept or None)
         return {
             "count": len(rows),
@@ -61,7 +65,7 @@ def router() -> APIRouter:
             "template": refine.TEMPLATE,
             "placeholders": refine.PLACEHOLDERS,
             "defaults": form(review.settings.fill),
-            "job": _newest(review.store),
+            "job": told(asking, _newest(review.store)),
         }
 
     @routes.post("/fills/refine_low", status_code=202)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from forgetme import jobs
-from forgetme.curate.review import Review
-from forgetme.ui.who import Asking, Curator, Lead, Viewer, need, person, told
+from forgetme.ui.who import Asking, Curator, Lead, Viewer, need, told
 
 Json = dict[str, Any]
 JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
@@ -45,9 +44,10 @@ def router() -> APIRouter:
         return told(asking, {**view(job), "log": log})
 
     @routes.post("/jobs/{job_id}/stop")
-    def stop(job_id: JobId, body: Stop, review: Curator, request: Request) -> Json:
-        _own_or_lead(review, job_id, request)
-        return view(jobs.stop(review.store, job_id, review.by, at_once=body.at_once))
+    def stop(job_id: JobId, body: Stop, review: Curator, asking: Asking) -> Json:
+        if jobs.get(review.store, job_id).by != review.by:
+            need("lead", asking)
+        return told(asking, view(jobs.stop(review.store, job_id, review.by, at_once=body.at_once)))
 
     @routes.post("/jobs/{job_id}/again", status_code=202)
     def again(job_id: JobId, review: Lead) -> Json:
@@ -59,7 +59,7 @@ def router() -> APIRouter:
 
 
 def view(job: jobs.Job) -> Json:
-    """Returns what the page shows of a job."""
+    """Returns what the page shows of a job; whoever is no lead is `told` it without places."""
     left = job.seconds_left
     return {
         "id": job.id,
@@ -81,8 +81,3 @@ def view(job: jobs.Job) -> Json:
         "stopped_by": job.stop_by,
         "standing": job.kind == "prepare",  # goes on as long as the page; no work to wait for
     }
-
-
-def _own_or_lead(review: Review, job_id: str, request: Request) -> None:
-    if jobs.get(review.store, job_id).by != review.by:
-        need("lead", person(request))

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from copy import copy
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 from fastapi import FastAPI
@@ -15,20 +15,21 @@ from gradio.mcp import GradioMCPServer
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from forgetme.errors import ForgetmeError
 from forgetme.ui import who
 
 PATH = "/gradio_api/mcp/"
+NO_TEXT = "This is no UTF-8 text. Send JSON."
 TOKENS_ONLY = "Agents come with an access token: Authorization: Bearer TOKEN. A lead makes one."
 
 
 class _Tools(GradioMCPServer):
-    """Gradio's server, but that it runs a tool itself and answers in JSON.
+    """Gradio's server, but that it runs a tool itself, answers in JSON, and asks no other server.
 
     Gradio sends a tool's call, and the token with it, on to the page under the name that the first
-    request gave the page, which may be anybody's; and it reads files that an answer names.
+    request gave the page, which may be anybody's; it reads files that an answer names.
     """
 
     def get_block_fn_from_endpoint_name(self, endpoint_name: str) -> BlockFunction | None:
@@ -36,6 +37,9 @@ class _Tools(GradioMCPServer):
         if found is not None:
             found.queue = False
         return found
+
+    def _get_or_create_client(self) -> NoReturn:
+        raise ForgetmeError("here are tools alone, no resources and no prompts; list the tools")
 
     def postprocess_output_data(self, data: Any, root_url: str) -> list[Any]:
         words = [json.dumps(one, ensure_ascii=False) for one in data]
@@ -60,7 +64,7 @@ def mount(app: FastAPI, blocks: gr.Blocks, door: who.Door) -> None:
             yield state
 
     async def tokens_only(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
+        request = Request(scope, receive)
         token = who.bearer(request.headers)
         try:
             if token is None:
@@ -71,7 +75,19 @@ def mount(app: FastAPI, blocks: gr.Blocks, door: who.Door) -> None:
             answer = JSONResponse(told, error.status_code, {"www-authenticate": "Bearer"})
             await answer(scope, receive, send)
             return
-        await tools.handle_streamable_http(scope, receive, send)
+        body = await request.body()  # small: the door has looked at its length
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            answer = JSONResponse({"error": "bad", "words": NO_TEXT}, 400)
+            await answer(scope, receive, send)
+            return
+        read = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def received() -> Message:
+            return read.pop() if read else await receive()
+
+        await tools.handle_streamable_http(scope, received, send)
 
     app.router.lifespan_context = lifespan
     app.mount(PATH.rstrip("/"), tokens_only)

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
+from gradio.route_utils import FnIndexInferError
 from starlette.exceptions import HTTPException
 
 from forgetme.curate.review import Review
@@ -135,6 +136,7 @@ def build(
         app,
         made,
         path="/",
+        app_kwargs={"exception_handlers": GRADIOS},
         auth_dependency=lambda request: _asking(door, request),
         theme=theme.theme(),
         head=head(),
@@ -232,6 +234,22 @@ def _asking(door: who.Door, request: Request) -> str | None:
         return "" if request.url.path in guard.SHOWN else None
 
 
+def _bad(request: Request, error: RequestValidationError) -> JSONResponse:
+    wrong = error.errors()[0]
+    where = ".".join(str(part) for part in wrong["loc"][1:]) or "the request"
+    words = f"{where}: {wrong['msg']}. Correct it and try again."
+    return JSONResponse({"error": "bad", "words": words}, 422)
+
+
+def _no_act(request: Request, error: Exception) -> JSONResponse:
+    words = "There is no such act here. Reload the page, or look at its list of endpoints."
+    return JSONResponse({"error": "missing", "words": words}, 404)
+
+
+# What Gradio answers with an error of its own: no number for an argument, no act of that name.
+GRADIOS = {RequestValidationError: _bad, FnIndexInferError: _no_act, KeyError: _no_act}
+
+
 def _marked(request: Request) -> None:
     """Takes changes only with a header that a form or an image of another page cannot send."""
     marked = guard.MARK in request.headers or who.bearer(request.headers) is not None
@@ -259,11 +277,7 @@ def _speak_plainly(app: FastAPI, review: Review) -> None:
             asking = None
         return answer(status, type(error).__name__, who.told(asking, str(error)))
 
-    @app.exception_handler(RequestValidationError)
-    def bad(request: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = error.errors()[0]
-        where = ".".join(str(part) for part in wrong["loc"][1:]) or "the request"
-        return answer(422, "bad", f"{where}: {wrong['msg']}. Correct it and try again.")
+    app.add_exception_handler(RequestValidationError, _bad)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> JSONResponse:

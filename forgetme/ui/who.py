@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.store import Store
-from forgetme.store.names import without_places
+from forgetme.store.names import all_without_places
 from forgetme.store.people import ROLES, SESSION_SECONDS, Role
 from forgetme.ui.guard import READING
 from forgetme.ui.oauth import HubSignIn
@@ -162,13 +162,7 @@ def told(asking: Person | None, value: Any) -> Any:
     """Returns an answer as it may be told: whoever is no lead hears names, not places of files."""
     if asking is not None and asking.role == "lead":
         return value
-    if isinstance(value, str):
-        return without_places(value)
-    if isinstance(value, dict):
-        return {key: told(asking, one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(told(asking, one) for one in value)
-    return value
+    return all_without_places(value)
 
 
 def check_free(review: Review, sample_id: str) -> None:

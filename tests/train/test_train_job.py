@@ -166,6 +166,15 @@ def test_long_log_comes_in_pieces_that_lose_no_row(kept: Store, monkeypatch) -> 
     assert asks > 5
 
 
+def test_a_run_with_a_damaged_patch_does_not_take_the_others_away(kept: Store, caplog) -> None:
+    written(asked(kept, "whole"), 2)
+    folder = written(asked(kept, "cat"), 2).folder
+    for text in ('{"steps_eone": 2}', "[]", '{"steps_done": null}'):
+        (folder / "patch" / "patch.json").write_text(text)
+        assert [run.name for run in runs.runs(kept)] == ["whole"]
+        assert f"{folder} cannot be read" in caplog.text
+
+
 def test_list_says_of_each_run_how_far_it_is_and_what_it_forgets(kept: Store) -> None:
     written(asked(kept, "cat"), 90, probes=(0, 90))
     asked(kept, "later")

@@ -6,6 +6,7 @@ below a lead hears where on the server something lies.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 from typing import get_args, get_origin
@@ -14,10 +15,15 @@ import gradio as gr
 import pytest
 from pydantic import BaseModel
 from starlette.testclient import TestClient
+from test_page_evaluate import report as small_evaluation
 from test_signin import MARK, ROLES, House, _cheap_hashes, _our_routes_only, asks, house, needs
 
 from forgetme import jobs
-from forgetme.errors import ForgetmeError
+from forgetme.record.summed import sealed
+from forgetme.store import Store
+from forgetme.train import runs
+from forgetme.train.folder import RunFolder
+from forgetme.train.settings import RunSettings
 from forgetme.ui.acts import OUR_OWN
 from forgetme.ui.guard import MAX_NUMBER
 
@@ -129,6 +135,46 @@ def test_no_argument_of_any_handler_of_gradio_ends_in_an_error_of_our_own(house:
     assert len(house.store.events()) == before
 
 
+def rights(house: House) -> dict[str, object]:
+    """What the named endpoints take, each by its parameter's name."""
+    row = house.store.sample(house.ids[1])
+    asked = {"method": "esd", "concept": "cat", "trains": "kv", "steps": 1, "lr": 0.1, "batch": 1}
+    return {
+        "sample_id": row.id, "seen": row.version, "index": 0, "points": [[5, 5, 1]], "text": "x",
+        "reason": "x", "prompt": "a room", "negative_prompt": "", "strength": 0.5, "steps": 1,
+        "guidance": 5.0, "seed": 0, "state": "", "concept": "cat", "limit": 5, "settings": asked,
+        "preset": "tiny", "probe_pictures": 0, "lr": 0.1, "gradient_checkpointing": None,
+        "runs": ["one"], "size": "quick", "robustness": False, "role": "viewer", "active": True,
+        "password": "a long password", "origin": "local", "label": "x", "share": 0.0, "copies": 2,
+        "name": "one",
+    }  # fmt: skip
+
+
+def test_no_argument_of_any_named_endpoint_ends_in_an_error_of_our_own(house: House, monkeypatch):
+    monkeypatch.setattr(jobs, "start_queued", lambda store: [])
+    lea, right, reached = house.browser("lea"), rights(house), set()
+    held = house.ids[2]
+    house.store.holds.take([held], "ben")
+    hostile_ones = [*VALUES, [], {}, float("nan"), float("inf"), HUGE - 1, "../x", house.ids[0]]
+    for one in house.acts:
+        if one.api_visibility != "public":
+            continue
+        names = list(inspect.signature(one.fn).parameters)[1:]
+        assert set(names) <= set(right), (one.api_name, "a right value for each, please")
+        usual = {name: right[name] for name in names}
+        cases = [usual | {name: value} for name in names for value in hostile_ones]
+        if "seen" in names:
+            cases.append(usual | {"seen": right["seen"] + 7})  # stale
+        if "sample_id" in names:
+            cases.append(usual | {"sample_id": held})  # another's lease
+        for given in cases:
+            said = refusal(one.fn, asks(lea), *given.values())
+            assert said != OUR_OWN, (one.api_name, given)
+            reached |= {one.api_name} if not said else set()
+    assert len(reached) > 12, reached  # some get past the door, or it is the door that is tried
+    assert house.store.sample(held).state != "accepted"
+
+
 def test_every_number_of_a_request_has_bounds(house: House):
     def unbounded(kind, limits, where):
         found = {name for one in limits for name in ("ge", "gt", "le", "lt") if hasattr(one, name)}
@@ -160,27 +206,87 @@ def test_every_number_of_a_request_has_bounds(house: House):
     assert MAX_NUMBER < HUGE
 
 
+def plant(store: Store, place: str) -> None:
+    """Writes a place of the server wherever long work leaves words: jobs, runs, reports."""
+    for kind, by in itertools.product(jobs.KINDS, ("ann", "lea")):
+        job = store.jobs.add(kind, {"name": "x"}, by, heavy=False, claimed_by="here")
+        store.jobs.beat(job.id, step=1, total=2, words=f"reads {place}", subject=None)
+        store.jobs.end(job.id, "failed", result={"out": [place]}, error=f"{place}: is cut off")
+        store.jobs.folder.mkdir(parents=True, exist_ok=True)
+        store.jobs.log_path(job.id).write_text(f"FileNotFoundError: '{place}'\n")
+    settings = RunSettings(method="esd", concept="cat", steps=2)
+    run = runs.ask(store, "cat-esd", settings, [], preset="tiny", probe_pictures=1, by="ann")
+    kept = RunFolder(run.folder, {**settings.record(), "base": f"{place}@1", "data": place})
+    kept.claim()
+    kept.write({"step": 1, "seconds": 1.0, "loss": 0.2})
+    (run.folder / "patch").mkdir()
+    patch = {"method": "esd", "trains": "kv", "base": f"{place}@1", "steps_done": 1}
+    (run.folder / "patch" / "patch.json").write_text(json.dumps(patch))
+    told = small_evaluation()
+    told["judges"], told["models"][0]["caution"] = [place], f"made from {place}"
+    for model in told["values"].values():
+        model["lpips"] |= {"why": f"no weights at {place}", "note": place}
+    table = {"version": 1, "made": "2026", "concept": "cat", "scores": [], "rows": [],
+             "columns": [{"key": "own", "title": "own", "made_by": place, "settings": {}}],
+             "cells": {"own": [{"error": f"{place}: gone"}]}, "summary": {"own": {}}}  # fmt: skip
+    for folder, name, report in (
+        ("evaluations", "report.json", told), ("comparisons", "table.json", table),
+    ):  # fmt: skip
+        for one, content in (("x", json.dumps(sealed(report))), ("torn", "{")):
+            (store.folder / folder / one).mkdir(parents=True)
+            (store.folder / folder / one / name).write_text(content)
+
+
+def inside(value: object) -> str:
+    """All words of what an act gives the page, those of its components too."""
+    if isinstance(value, dict | list | tuple):
+        return " ".join(map(inside, value.values() if isinstance(value, dict) else value))
+    return f"{value} {vars(value)}" if isinstance(value, gr.blocks.Block) else str(value)
+
+
 @pytest.mark.parametrize("who", ["vic", "ann"])
-def test_nobody_below_a_lead_hears_where_files_lie(house: House, who: str, tmp_path):
+def test_nobody_below_a_lead_hears_where_files_lie(house: House, who: str, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "start_queued", lambda store: [])
     place = str(house.store.folder)
     photo = tmp_path / "the importer's place" / "cat.png"
     house.store.import_broken(
         name="cat", concept="cat", by="lea", source=str(photo), error=f"{photo}: is cut off"
     )
     house.store.blob_path(house.store.sample(house.ids[0]).image_sha).unlink()
-    job = house.store.jobs.add("import", {"name": "x", "format": "folders"}, "lea", heavy=False)
-    with pytest.raises(ForgetmeError, match="x"):  # the log has where it looked
-        jobs.run(house.store, job.id)
+    plant(house.store, "/srv/hidden/cat.png")
     browser = house.browser(who)
-    told, ids = [], [row.id for row in house.store.samples(limit=None)]
+    ids, rank = [row.id for row in house.store.samples(limit=None)], {"viewer": 0, "curator": 1}
+    told, known = [], [job.id for job in house.store.jobs.rows()]
     for route in house.routes():
-        if "GET" in route.methods and needs(route) in ("viewer", "curator"):
-            for one in ids:
-                given = {"sample_id": one, "foreground": one, "job_id": job.id, "ids": one,
-                         "sha": house.store.sample(one).image_sha or "f" * 64, "side": "128",
-                         "what": "foreground", "key": "f" * 32, "version": 1}  # fmt: skip
-                told.append((route.path, asked(browser, route, given).content))
-    assert len(told) > 60
-    hidden = [place.encode(), str(tmp_path).encode(), str(photo.parent).encode(), b"the importer"]
-    assert [path for path, text in told if any(one in text for one in hidden)] == []
+        if rank.get(needs(route), 2) > rank[ROLES[who]]:
+            continue
+        for one, job, name in (
+            *((one, known[0], "x") for one in ids),
+            *((ids[0], job, "torn") for job in (known if "{job_id}" in route.path else known[:1])),
+            (ids[0], known[0], "cat-esd"),
+        ):
+            given = {"sample_id": one, "foreground": one, "job_id": job, "ids": one, "name": name,
+                     "sha": house.store.sample(one).image_sha or "f" * 64, "side": "128",
+                     "what": "foreground", "key": "f" * 32, "version": 1}  # fmt: skip
+            told.append((route.path, asked(browser, route, given).content))
+    right = rights(house)
+    for one in house.acts:
+        names = list(inspect.signature(one.fn).parameters)[1:]
+        if rank.get(one.fn.role, 2) > rank[ROLES[who]] or {"line", "tab"} & set(names):
+            continue  # of what the browser says of a click
+        for name in ("x", "torn", "cat-esd"):
+            given = [right.get(field) for field in names if field != "held"]
+            given = [name if field == right["name"] else field for field in given]
+            if one.inputs_as_dict:
+                chosen = next(field for field in one.inputs if getattr(field, "value", 1) == "")
+                held = {field: getattr(field, "value", None) for field in one.inputs}
+                given = [held | {chosen: name}]
+            try:
+                words = inside(one.fn(asks(browser), *given))
+            except gr.Error as refused:
+                words = refused.message
+            told.append((one.api_name, words.encode()))
+    assert len(told) > 150
+    hidden = [place.encode(), str(tmp_path).encode(), b"the importer", b"/srv/hidden"]
+    assert {path for path, text in told if any(one in text for one in hidden)} == set()
     assert any(b"cat.png" in text for _, text in told), "the name stays"

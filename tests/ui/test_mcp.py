@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -26,13 +27,15 @@ from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.store import Store
 from forgetme.ui import endpoints
+from forgetme.ui.acts import OUR_OWN
 from forgetme.ui.mcp import PATH
 from forgetme.ui.page import build
 
 PASSWORD = "a long enough password"
 SECONDS = 300  # a busy machine
 HELLO = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-SENT = {"accept": "application/json, text/event-stream"}
+JSON = "application/json"
+SENT = {"accept": f"{JSON}, text/event-stream"}
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +170,43 @@ def test_only_a_token_opens_the_tools_and_only_where_they_are_asked_for(page) ->
     assert httpx.post(page.url, json=HELLO, headers=SENT | foreign).status_code == 403
     bait = Bait()  # Gradio would send calls, and tokens, to the host that a request names
     named = SENT | mine | {"x-forwarded-host": urlsplit(bait.url).netloc}
-    params = {"name": "samples", "arguments": {}}
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    answer = httpx.post(page.url, json=call, headers=named)
-    assert (answer.status_code, "accepted" in answer.text) == (200, True)
-    assert bait.asked == []
+    for method, params, said in (
+        ("tools/call", {"name": "samples", "arguments": {}}, "image_sha"),
+        ("resources/read", {"uri": "file:///etc/passwd"}, "tools alone"),
+        ("prompts/get", {"name": "samples"}, "tools alone"),
+    ):
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        answer = httpx.post(page.url, json=call, headers=named)
+        assert (answer.status_code, said in answer.text) == (200, True), answer.text
+        assert bait.asked == []
+
     for path in ("sse", "schema", "messages/", "http/"):
         assert httpx.get(page.url + path, headers=mine).status_code == 404
     review = Review(page.store, TruthModels(Truth()), by="owner")
     usual = build(review, Worker(review), any_host=True)
     browser = TestClient(usual, base_url="http://127.0.0.1", headers=mine)
     assert browser.post(PATH, json=HELLO, headers=SENT).status_code == 404
+
+
+def test_no_argument_of_any_tool_ends_in_an_error_of_our_own(page) -> None:
+    lea = SENT | {"authorization": f"Bearer {page.token['lea']}"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+
+    def told(body: dict | str | bytes) -> str:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = httpx.post(page.url, content=data, headers=lea | {"content-type": JSON})
+        assert answer.status_code < 500, (data[:90], answer.text)
+        assert OUR_OWN not in answer.text, data[:90]
+        return answer.text
+
+    answer = told(HELLO)
+    tools = json.loads(answer[answer.index("{") :])["result"]["tools"]
+    assert len(tools) > 30
+    for tool, value in zip(tools, cycle((10**400, "\ud800", float("nan"))), strict=False):
+        given = dict.fromkeys(tool["inputSchema"].get("properties", {}), value)
+        told(call | {"params": {"name": tool["name"], "arguments": given}})
+    for raw in (b"", b"{", b"NaN", b"[]", b"[" * 900 + b"]" * 900, b"\xff", b'{"method": 1}'):
+        told(raw)
 
 
 def test_a_store_without_accounts_is_told_what_to_do(tmp_path: Path, capsys, monkeypatch) -> None:

@@ -246,6 +246,21 @@ def test_cve_2024_4325_no_file_by_address_in_gradios_queue(page: SafePage, bait:
     assert bait.asked == []
 
 
+def test_no_request_for_an_act_of_gradio_ends_in_an_error_of_its_own(page: SafePage) -> None:
+    """NaN for a list, an act that is not there: Gradio answers these with 500 by itself."""
+    joined = [b'{"fn_index": %s, "session_hash": "x", "data": %s}' % (index, data)
+              for index in (b"0", b"-1", b"9223372036854775808", b"null", b'"x"', b"NaN")
+              for data in (b"NaN", b"[]", b"[NaN]", b"null", b"[" * 900 + b"]" * 900)]  # fmt: skip
+    called = [b"", b"{", b"NaN", b'{"data": NaN}', b'{"data": []}', b'{"session_hash": [[]]}']
+    asked = [("queue/join", body) for body in joined]
+    asked += [(f"call/{name}", body) for name in ("samples", "nothing") for body in called]
+    for route, body in asked:
+        json_ = {"content_type": "application/json"}
+        answer = page.ask(f"/gradio_api/{route}", "POST", body, **json_)
+        assert answer.status < 500, (route, body[:60], answer.body)
+    page.ask("/gradio_api/queue/data?session_hash=x")  # ends when all of them have run
+
+
 @pytest.mark.parametrize("prefix", ["/gradio_api/proxy=", "/proxy=", "/gradio_api/file=", "/file="])
 def test_cve_2026_28416_ghsa_2mr9_9r47_px2g_nothing_is_handed_through(
     page: SafePage, bait: Bait, prefix: str
