@@ -65,7 +65,7 @@ def backup(
 
 
 def _beside(store: Store) -> list[str]:
-    """Looks through runs, comparisons and what was computed once; imports only what it needs."""
+    """Looks through runs, reports and what was computed once; imports only what it needs."""
     from forgetme.stages.answers import AnswerCache
     from forgetme.stages.weights import default_cache
 
@@ -78,6 +78,10 @@ def _beside(store: Store) -> list[str]:
         from forgetme.compare import saved
 
         found += saved.problems(store)
+    if (store.folder / "evaluations").is_dir():
+        from forgetme.evaluate import as_job
+
+        found += as_job.problems(store)
     if store.embeddings.is_dir():
         from forgetme.stages.embeddings import EmbeddingFolder
 

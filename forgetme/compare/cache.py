@@ -78,16 +78,29 @@ class Cache:
             raise ForgetmeError(f"{path} is not what it was; delete it and compare again")
         return found
 
+    def is_whole(self, sha: str) -> bool:
+        """Tells whether a picture is there as it was kept; a damaged one is removed."""
+        path = self._path(sha, "png")
+        if not path.is_file():
+            return False
+        try:
+            self.picture(sha)
+        except ForgetmeError as error:
+            log.warning("%s cannot be used (%s); it is made again", path, error)
+            path.unlink(missing_ok=True)
+            return False
+        return True
+
     def problems(self) -> Iterator[str]:
         """Yields one sentence for each file that is not what was written."""
         for path in sorted(self.folder.glob("??/*.json")):
             if self.record(path.stem) is None:
-                yield f"{path} is damaged; the next comparison computes it again"
+                yield f"{path} is damaged; it is computed again when it is needed"
         for path in sorted(self.folder.glob("??/*.png")):
             try:
                 self.picture(path.stem)
             except ForgetmeError:
-                yield f"{path} is damaged; delete it and compare again"
+                yield f"{path} is damaged; delete it: it is made again when it is needed"
 
     def file(self, sha: str) -> Path:
         """Returns the file of a picture that was kept."""

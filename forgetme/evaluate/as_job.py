@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forgetme.compare.as_job import Job
+from forgetme.compare.cache import Cache
+from forgetme.compare.report import PICTURES
 from forgetme.compare.saved import NAME, plain_file
 from forgetme.errors import ForgetmeError
 from forgetme.evaluate.evaluation import JUDGES, STEPS, Wanted, evaluate
 from forgetme.evaluate.report import FILES, REPORT, VERSION
 from forgetme.evaluate.samples import drawn_samples, layers_of
-from forgetme.record.summed import opened
+from forgetme.record.summed import opened, picture_problem
 from forgetme.stages.models import load_models
 from forgetme.store import Store
 from forgetme.store.names import plain_folders
@@ -50,6 +52,22 @@ def read_evaluation(store: Store, name: str) -> dict[str, Any]:
         raise ForgetmeError(
             f"the evaluation {name} cannot be read ({error}); make it again"
         ) from error
+
+
+def problems(store: Store) -> list[str]:
+    """Returns one sentence for each damaged file of an evaluation, with what to do about it."""
+    folder, found = evaluations_folder(store), []
+    for name in evaluations(store):
+        try:
+            read_evaluation(store, name)
+        except ForgetmeError as error:
+            found.append(f"{folder / name / REPORT}: {error}")
+    found += [
+        f"{path} is damaged ({words}); make the evaluation again"
+        for path in sorted(folder.glob(f"*/{PICTURES}/*.png"))
+        if (words := picture_problem(path))
+    ]
+    return [*found, *Cache(folder / CACHE).problems()]
 
 
 def page_path(store: Store, name: str) -> Path:

@@ -16,8 +16,10 @@ from PIL import Image
 
 from forgetme.errors import ForgetmeError, MissingModelError
 from forgetme.record.concept import plain, word_for
+from forgetme.record.files import file_sha256
 from forgetme.record.sample import Layers
-from forgetme.stages.checkpoint import UNREADABLE, existing, unusable
+from forgetme.record.summed import opened, sealed
+from forgetme.stages.checkpoint import UNREADABLE, cause_of, existing, unusable
 from forgetme.stages.models import load_models
 from forgetme.train.probe import WORDS, label_of
 
@@ -114,8 +116,9 @@ class TorchvisionClassifier:
         if len(self._labels) != 1000:
             raise ForgetmeError(f"{name} is no classifier of ImageNet; take resnet50")
         try:
+            weights.get_state_dict(check_hash=True, weights_only=True)  # get_model runs objects
             self._model = get_model(name, weights=weights).eval().to(device)
-        except (OSError, RuntimeError) as error:
+        except (*UNREADABLE, OSError) as error:
             raise _unavailable(name, error) from error
         self._prepare, self._device = weights.transforms(), device
 
@@ -179,13 +182,19 @@ class Detector:
         path = existing(folder, name=HEAD)
         self._ranker = load_models("tiny", device=device).ranker
         try:
-            record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-            self._labels = (record["concept"], f"no {record['concept']}")
-            self.name = f"detector of {record['concept']}, {record['accuracy']:.2f} right held out"
-            head = load_file(path)
-            self._weight, self._bias = head["weight"], float(head["bias"][0])
+            record = opened(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
             if record["ranker"] != self._ranker.made_by:
                 raise ValueError(f"it was trained on {record['ranker']}, train it again")
+            if record.get("weights") not in (None, file_sha256(path)):
+                raise ValueError("its weights are not what was written")
+            head, concept = load_file(path), plain(str(record["concept"]))
+            self._labels = (concept, f"no {concept}")
+            self.name = f"detector of {concept}, {record['accuracy']:.2f} right held out"
+            self._weight, (bias,) = head["weight"], head["bias"].tolist()
+            wide = self._ranker.embed_texts([concept]).shape[1:]
+            if self._weight.shape != wide or not np.isfinite([*self._weight, bias]).all():
+                raise ValueError(f"its weights must be {wide[0]} finite numbers and one more")
+            self._bias = bias
         except (*UNREADABLE, OSError) as error:
             raise unusable(path, f"a detector on {self._ranker.made_by}", error) from error
 
@@ -241,7 +250,9 @@ def train_detector(
     out.mkdir(parents=True, exist_ok=True)
     head = {"weight": model.coef_[0], "bias": model.intercept_}
     save_file({name: value.astype(np.float32) for name, value in head.items()}, out / HEAD)
-    (out / HEAD).with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    record["weights"] = file_sha256(out / HEAD)
+    told = json.dumps(sealed(record), indent=1) + "\n"
+    (out / HEAD).with_suffix(".json").write_text(told, encoding="utf-8")
     return record
 
 
@@ -306,5 +317,7 @@ def _clip(architecture: str, tag: str, device: str) -> Ranker:
 
 
 def _unavailable(name: str, error: Exception) -> MissingModelError:
-    said = str(error).partition("\n")[0] or type(error).__name__
-    return MissingModelError(f"the weights of {name} cannot be had ({said}); go online once")
+    return MissingModelError(
+        f"the weights of {name} cannot be had ({cause_of(error)}); go online once, and delete the "
+        "file first where it is damaged"
+    )

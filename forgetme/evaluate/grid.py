@@ -313,7 +313,7 @@ def draw_grid(
         for cell in cells
     }
     found = {key: kept.record(key) for key in set(keys.values())}
-    found = {k: one for k, one in found.items() if one and kept.file(one["picture"]).is_file()}
+    found = {k: one for k, one in found.items() if one and kept.is_whole(one["picture"])}
     todo = list({keys[cell]: cell for cell in cells if keys[cell] not in found}.items())
     on_step(len(found))
     for start in range(0, len(todo), CHUNK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Inception:
         device: "cpu" or "cuda".
 
     Raises:
-        MissingModelError: the file, or torch-fidelity, is not there.
+        MissingModelError: the file, or torch-fidelity, is not there, or it is of something else.
 
     **Source**: Heusel et al. 2017, with the network of 2015 as `torch_fidelity` ported it.
     """
@@ -41,9 +42,15 @@ class Inception:
                 "and name it with --inception"
             )
         self._device = device
-        self._network = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-        ).to(device)
+        try:
+            self._network = FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=_plain(weights)
+            ).to(device)
+        except Exception as error:  # torch raises a dozen kinds for a damaged file
+            raise MissingModelError(
+                f"{weights} does not hold plain tensors of Inception's weights; get the file again "
+                "from torch-fidelity's release v0.2.0"
+            ) from error
         self._network.eval()
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -57,3 +64,13 @@ class Inception:
                 pixels = pixels.permute(0, 3, 1, 2).contiguous().to(self._device)
                 parts.append(self._network(pixels)[0].float().cpu().numpy())
         return np.concatenate(parts)
+
+
+def _plain(weights: str | Path) -> io.BytesIO:
+    """The tensors of a file alone: torch-fidelity would run what objects bring with them."""
+    import torch
+
+    plain = io.BytesIO()
+    torch.save(torch.load(weights, map_location="cpu", weights_only=True), plain)
+    plain.seek(0)
+    return plain

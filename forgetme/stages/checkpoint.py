@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ MOST_LAYERS = 128
 UNREADABLE = (
     RuntimeError,
     TypeError,
-    KeyError,
+    LookupError,
     ValueError,
     EOFError,
+    AssertionError,
+    struct.error,
     pickle.UnpicklingError,
     SafetensorError,
 )
@@ -71,7 +74,8 @@ def unusable(path: Path, expected: str, error: Exception) -> MissingModelError:
 def cause_of(error: Exception) -> str:
     """Says in a line why weights were refused; torch's own line advises to switch that off."""
     said = str(error).strip()
-    if isinstance(error, pickle.UnpicklingError) or "weights_only" in said:
+    damaged = (pickle.UnpicklingError, struct.error, IndexError, AssertionError)
+    if isinstance(error, damaged) or "weights_only" in said:
         return "it is damaged, or holds objects that could run code instead of plain tensors"
     return said.splitlines()[0] if said else type(error).__name__
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_CLIP
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from forgetme import cli
@@ -61,9 +63,27 @@ def test_a_detector_is_trained_from_quadruples_and_opens_again(tmp_path):
     with pytest.raises(ForgetmeError, match="has no label 'dog'.* it has cat, no cat"):
         known_by(found, "dog")
     told = json.loads((tmp_path / "cat" / "detector.json").read_text())
-    (tmp_path / "cat" / "detector.json").write_text(json.dumps({**told, "ranker": "another"}))
-    with pytest.raises(MissingModelError, match="trained on another, train it again"):
-        open_recogniser(str(tmp_path / "cat"), device="cpu")
+    head, width = tmp_path / "cat" / "detector.safetensors", found._weight.size
+    whole = head.read_bytes()
+    old = {key: told[key] for key in ("concept", "ranker", "accuracy")}  # as it was without sums
+    flat = {"weight": np.zeros(width, np.float32), "bias": np.zeros(1, np.float32)}
+    for record, tensors, said in (
+        (old | {"ranker": "another"}, flat, "trained on another, train it again"),
+        (told, flat, "its weights are not what was written"),
+        (told | {"accuracy": 0.5}, None, "it is not what was written"),
+        (old, flat | {"weight": np.zeros((width, width), np.float32)}, "must be 256 finite"),
+        (old, flat | {"weight": np.full(width, np.nan, np.float32)}, "must be 256 finite"),
+        (old, flat | {"bias": np.zeros(0, np.float32)}, "not enough values"),
+        (old | {"accuracy": "x"}, flat, "format code"),
+    ):
+        save_file(tensors, head) if tensors else head.write_bytes(whole)
+        (tmp_path / "cat" / "detector.json").write_text(json.dumps(record))
+        with pytest.raises(MissingModelError, match=said) as refused:
+            open_recogniser(str(tmp_path / "cat"), device="cpu")
+        assert len(str(refused.value).splitlines()) == 1
+    save_file(flat, head)
+    (tmp_path / "cat" / "detector.json").write_text(json.dumps(old))
+    assert open_recogniser(str(tmp_path / "cat"), device="cpu").predict([fresh[0].original])
     with pytest.raises(ForgetmeError, match="needs 4 accepted quadruples or more, got 3"):
         train_detector(layers(range(3), 64), tmp_path / "few", concept="cat")
 
@@ -99,6 +119,23 @@ def test_a_torchvision_classifier_answers_with_imagenets_categories(tmp_path, mo
     assert found.predict([picture])[0]["church"] == pytest.approx(np.e**5 / (np.e**5 + 999), 1e-3)
     with pytest.raises(ForgetmeError, match="no label 'cat'.* it has .*Egyptian cat"):
         known_by(found, "cat")
+    for content in (pickled_run(tmp_path / "it-ran"), b"junk", b""):
+        file.write_bytes(content)
+        with pytest.raises(MissingModelError, match="cannot be had"):
+            open_recogniser("shufflenet_v2_x0_5", device="cpu")
+    assert not (tmp_path / "it-ran").exists()
+
+
+def pickled_run(mark: Path) -> bytes:
+    """Weights of a stranger that would make a file where they are read as Python reads them."""
+
+    class Runs:
+        def __reduce__(self):
+            return Path.touch, (mark,)
+
+    file = io.BytesIO()
+    torch.save({"fc.weight": torch.zeros(1), "x": Runs()}, file)
+    return file.getvalue()
 
 
 def test_an_open_clip_model_reads_a_file_and_says_which_weights_it_knows(tmp_path, picture):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from small_models import save_diffusion
 
 from forgetme.errors import MissingModelError
+from forgetme.metrics.inception import Inception
 from forgetme.stages.clipaway.tower import load_alpha_clip
 from forgetme.stages.diffusion import Diffusion
 from forgetme.stages.inpaint import Inpainter
@@ -60,6 +61,7 @@ def _small_clip(path: Path) -> object:
         ("clip.pt", _small_clip),
         ("lama.pt", Inpainter),
         ("tower.pth", load_alpha_clip),
+        ("inception.pth", Inception),
         ("segmenter.safetensors", read_own),
     ],
 )
@@ -72,6 +74,16 @@ def test_a_pickle_is_never_run_and_its_refusal_advises_nothing_unsafe(pickled, n
     assert len(told.splitlines()) == 1
     assert str(path) in told
     assert not any(word in told for word in ("weights_only", "trust", "False"))
+
+
+@pytest.mark.parametrize("load", [lambda path: read_published("vit_b", path), Inception])
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x80\x02.", b"\x80\x02]", b"PK\x03\x04x"])
+def test_a_file_of_junk_is_refused_in_one_line(tmp_path, load, content):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(MissingModelError, match="does not hold") as refused:
+        load(path)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,14 @@ from typer.testing import CliRunner
 
 from forgetme import cli
 from forgetme.compare import saved
-from forgetme.compare.cache import Cache
+from forgetme.compare.cache import Cache, key_of
 from forgetme.compare.report import write_table
 from forgetme.errors import ForgetmeError
+from forgetme.evaluate import as_job
+from forgetme.evaluate.grid import Cell, Drawing, draw_grid
 from forgetme.record.images import png_bytes
 from forgetme.record.sample import Verdict
+from forgetme.record.summed import sealed
 from forgetme.stages.answers import AnswerCache
 from forgetme.stages.embeddings import EmbeddingFolder
 from forgetme.store import Store
@@ -405,6 +408,34 @@ def a_comparison(store: Store) -> dict[str, Beside]:
     }
 
 
+def an_evaluation(store: Store) -> dict[str, Beside]:
+    folder = as_job.evaluations_folder(store)
+    cache, report = Cache(folder / as_job.CACHE), folder / "cats" / "report.json"
+    cell = Cell("forget", "cat", "a cat", 0)
+    drawing, shown = Drawing("P", "S", 96, (4, 12, 12), 1, 7.5, "float32"), picture(11)
+    key = key_of(model="m", prompt=cell.prompt, seed=cell.seed, **asdict(drawing))
+    sha = cache.keep_picture(shown)
+    cache.keep(key, {"picture": sha, "seconds": 1.0})
+    report.parent.mkdir()
+    report.write_text(json.dumps(sealed({"version": 1, "models": ["base", "cat-lora"]})))
+
+    def drawn() -> list | None:
+        try:
+            found = draw_grid("m", nothing, [cell], drawing, cache, lambda done: None)
+        except LookupError:  # it asks for the pipeline, to draw again
+            return None
+        return found.pictures[0].tolist()
+
+    def nothing() -> None:
+        raise LookupError
+
+    return {
+        "evaluation": Beside(report, lambda: as_job.read_evaluation(store, "cats")),
+        "drawn picture": Beside(cache.file(sha), drawn, again=True),
+        "drawn record": Beside(cache._path(key, "json"), drawn, again=True),
+    }
+
+
 def png_array(path: Path) -> bytes:
     from forgetme.record.images import read_image
 
@@ -427,6 +458,7 @@ def what_was_computed(store: Store, home: Path) -> dict[str, Beside]:
 FILES = [
     "run.json", "asked.json", "log.jsonl", "checkpoint", "patch weights", "patch record",
     "latents", "probe picture", "table", "comparison picture", "cached score", "cached picture",
+    "evaluation", "drawn picture", "drawn record",
     "embedding", "answer",
 ]  # fmt: skip
 
@@ -437,7 +469,12 @@ def beside(made, tmp_path_factory) -> Iterator[tuple[Path, dict[str, Beside]]]:
     folder = shutil.copytree(made[0], home / "store")
     with pytest.MonkeyPatch.context() as patch, Store(folder) as store:
         patch.setenv("HOME", str(home))
-        files = a_run(store) | a_comparison(store) | what_was_computed(store, home)
+        files = (
+            a_run(store)
+            | a_comparison(store)
+            | an_evaluation(store)
+            | what_was_computed(store, home)
+        )
         assert list(files) == FILES
         assert check(folder) == []
         yield folder, files
@@ -465,7 +502,8 @@ def test_a_turned_byte_of_a_file_beside_the_database_is_noticed_and_named(beside
                 assert str(error)  # noqa: PT017
                 is_noticed = True
             noticed += is_noticed
-            if is_noticed and (said < 2 or number == len(places) - 1):  # the command is slow
+            there = one.path.is_file()  # what can be made again is removed
+            if is_noticed and there and (said < 2 or number == len(places) - 1):  # it is slow
                 said += 1
                 assert any(one.path.name in words for words in check(folder)), at
     finally:
