@@ -57,7 +57,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="A,B,…",
-            help="own, sd-inpaint, clipaway, lora-inpaint, lora-img2img. [default: all]",
+            help="own, lama, sd-inpaint, clipaway, lora-inpaint, lora-img2img. [default: all]",
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many pictures.")] = None,

@@ -74,8 +74,8 @@ _PLURALS = {
 }  # fmt: skip
 # Everyday names of what the bundled models were taught.
 _SENSES = {
-    "kitten": "cat", "puppy": "dog", "automobile": "car", "ship": "boat", "plane": "airplane",
-    "aeroplane": "airplane",
+    "kitten": "cat", "kitty": "cat", "puppy": "dog", "automobile": "car", "ship": "boat",
+    "plane": "airplane", "aeroplane": "airplane",
 }  # fmt: skip
 
 

@@ -81,6 +81,12 @@ def check(settings: RunSettings, items: list[Item], retain: Sequence[Retained] =
                 f"{one!r} cannot be forgotten and {kept!r} kept: they are one concept in "
                 "two spellings; take it out of --keep"
             )
+    for watched in settings.watch:
+        if any(same(watched, one) for one in (*settings.concepts, *settings.keep)):
+            raise ForgetmeError(
+                f"{watched!r} is forgotten or kept under another spelling, so it cannot be watched "
+                "apart; take it out of --watch"
+            )
     anchor = _spelled(settings.anchor_prompt)
     if "anchor" in needs and anchor in map(_spelled, settings.target_prompts):
         raise ForgetmeError(_own_anchor(settings))

@@ -40,6 +40,9 @@ def test_a_concept_in_any_spelling_is_not_its_own_anchor(items, concept: str) ->
 def test_one_concept_cannot_be_forgotten_and_kept_in_two_spellings(items) -> None:
     with pytest.raises(ForgetmeError, match="'Cats' cannot be forgotten and 'cat' kept"):
         check(replace(CAT, concept="Cats", keep=("dog", "cat"), retain_pictures=2), items)
+    for watch in ("kitty", "Dogs"):
+        with pytest.raises(ForgetmeError, match=f"'{watch}' is .* under another spelling"):
+            check(replace(CAT, keep=("dog",), watch=(watch,), retain_pictures=2), items)
 
 
 def test_an_anchor_that_the_model_reads_as_the_prompt_is_refused(
