@@ -165,7 +165,8 @@ def why(error: ValidationError) -> str:
     for one in error.errors(include_url=False, include_context=False)[:MAX_TOLD]:
         at = ".".join(str(step) for step in one["loc"])
         got = "" if one["type"] == "missing" else f", got {repr(one['input'])[:60]}"
-        told.append(f"{at}: {one['msg']}{got}" if at else f"{one['msg']}{got}")
+        said = "Input should be an object" if one["type"] == "model_type" else one["msg"]
+        told.append(f"{at}: {said}{got}" if at else f"{said}{got}")
     return "; ".join(told).replace("\n", " ")
 
 

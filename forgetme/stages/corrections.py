@@ -13,8 +13,8 @@ import torch
 from forgetme.stages.proposals import enlarge
 
 MOST = 0.5  # of a mask; a click that takes away more did not mend it
-REACH = 1.5  # of the depth of a click in what it changes: how far the change may go
-SPOT = 0.5  # the same where the model does not heed the click
+SURE = 0.2  # how much surer than its border an answer must be, each room around the click farther
+SPOT = 0.5  # of that room: what changes where the model does not heed the click
 
 
 def mended(
@@ -28,12 +28,14 @@ def mended(
     A click on the object only adds, one off it only takes away: the connected part under it of
     what an answer changes, as far as it lies nearer to this click than to an earlier one that says
     the opposite, and not far from it. How far depends on how deep the click lies in what it
-    changes: who clicks close to the outline means a small error there. So earlier clicks stay
-    satisfied, and the mask is not thrown away. Where no answer heeds the click, a spot changes.
+    changes, and on how sure the answer is: who clicks close to the outline means a small error
+    there, and on it that pixel alone. So earlier clicks stay satisfied, and the mask is not thrown
+    away. Where no answer heeds the click, a spot changes.
 
     Args:
         before: (H, W) bool, not empty.
-        answers: masks (H, W) bool to take the change from, the best first.
+        answers: masks (H, W) to take the change from, the best first: bool, or float, above 0 the
+            mask and from 0.5 on sure.
         points_xy: (N, 2) pixels inside the image, the last click last.
         labels: (N,), 1 on the object, 0 off it.
 
@@ -45,14 +47,17 @@ def mended(
     if before[y, x] == adds:
         return before
     opposite = points_xy[labels != labels[-1]]
-    depth = _depth(before != adds, x, y)
+    room = _room(before != adds, x, y)
     allowed = (before != adds) & _nearer(before.shape, points_xy[-1], opposite)
-    allowed &= _disc(before.shape, x, y, REACH * depth)
+    away = _distance(before.shape, x, y)
     for answer in answers:
-        change = _part_at(allowed & (answer == adds), x, y)
+        sure = np.where(answer, 0.5, -0.5) if answer.dtype == bool else np.clip(answer, -0.5, 0.5)
+        sure = sure if adds else -sure
+        near = (sure > 0) & (sure * room >= SURE * (away - room))
+        change = _part_at(allowed & near, x, y)
         if change.any() and (adds or change.sum() <= MOST * before.sum()):
             return before ^ change
-    return before ^ _part_at(allowed & _disc(before.shape, x, y, SPOT * depth), x, y)
+    return before ^ _part_at(allowed & (away <= SPOT * room), x, y)
 
 
 def corrected(
@@ -73,7 +78,7 @@ def corrected(
         (H, W) bool.
     """
     height, width = before.shape
-    answer = (fine[0] > 0).cpu().numpy()
+    answer = fine[0].cpu().numpy()
     frame = np.array(answer.shape[::-1])
     small = known = cv2.resize(before.view(np.uint8), frame.tolist()) > 0
     clicks = np.minimum(points * (frame / (width, height)), frame - 1)
@@ -87,7 +92,7 @@ def corrected(
         change = (known != small) & (known == adds)
         if change.any():
             wide = cv2.dilate(change.view(np.uint8), np.ones((3, 3), np.uint8))  # the border's
-            unheeded = (change & (answer != adds)).view(np.uint8)
+            unheeded = (change & ((answer > 0) != adds)).view(np.uint8)
             wide, unheeded = (
                 cv2.resize(part, (width, height), interpolation=cv2.INTER_NEAREST) > 0
                 for part in (wide, unheeded)
@@ -98,16 +103,16 @@ def corrected(
     return mask
 
 
-def _depth(mask: np.ndarray, x: int, y: int) -> float:
-    """Returns how far a pixel of a mask lies from the nearest one outside of it, in pixels."""
+def _room(mask: np.ndarray, x: int, y: int) -> float:
+    """Returns the radius, in pixels, of the largest disc around a pixel of a mask inside of it."""
     inside = np.pad(mask, 1).astype(np.uint8)  # beyond the image is outside
-    return float(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[y + 1, x + 1])
+    return float(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[y + 1, x + 1]) - 1
 
 
-def _disc(shape: tuple[int, int], x: int, y: int, radius: float) -> np.ndarray:
-    """Returns the pixels (H, W) at most `radius` from a pixel."""
+def _distance(shape: tuple[int, int], x: int, y: int) -> np.ndarray:
+    """Returns how far each pixel (H, W) lies from one of them."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+    return np.hypot(rows - y, columns - x)
 
 
 def _nearer(shape: tuple[int, int], here: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -36,6 +36,12 @@ FAR = disc(85, 40, 8)
         (BEFORE & ~disc(28, 40, 4) & ~disc(52, 40, 6), (28, 40, 0), BEFORE & ~disc(28, 40, 4)),
         (FAR, (85, 40, 1), BEFORE | FAR),  # an answer that forgot the mask
         (BEFORE, (30, 40, 1), BEFORE),  # satisfied already
+        # on the outline the click's own pixel, and whoever clicks near it means little
+        (disc(40, 40, 25), (61, 40, 1), BEFORE | disc(61, 40, 0)),
+        (disc(40, 40, 15), (60, 40, 0), BEFORE & ~disc(60, 40, 0)),
+        (disc(40, 40, 32), (63, 40, 1), BEFORE | disc(63, 40, 7)),
+        # and the less the answer is sure, the less far it reaches
+        (np.where(disc(40, 40, 32), 0.2, -0.5), (63, 40, 1), BEFORE | disc(63, 40, 4)),
     ],
 )
 def test_a_click_changes_its_neighbourhood_alone(answer, click, expected):
@@ -115,7 +121,7 @@ def simulate(store, models, pictures) -> tuple[np.ndarray, int, int]:
 
 def check(ious: np.ndarray, kept: int, made: int) -> None:
     steps = np.diff(ious, axis=1)
-    assert (steps >= -1e-3).mean() >= 0.95, np.round(ious, 3).tolist()  # 1e-3: a pixel or two
+    assert (steps >= 0).mean() >= 0.95, np.round(ious, 4).tolist()
     assert steps.min() > -0.1  # and no step throws the mask away
     assert kept == made  # every corrective click stays satisfied
 
@@ -129,7 +135,7 @@ def test_simulated_clicks_on_drawn_scenes_make_the_mask_better(store, bundled):
 @pytest.mark.bundled
 @pytest.mark.photos
 def test_simulated_clicks_on_photos_make_the_mask_better(store, bundled):
-    photos = read_photos(DATA / "photos", kind="photo_mask")[::21]
+    photos = read_photos(DATA / "photos", kind="photo_mask")[::14]
     pictures = []
     for photo in photos:
         scale = SIDE / max(photo.mask.shape)

@@ -140,9 +140,9 @@ def test_an_image_without_sizes_is_its_files(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        ("a.png", "dictionary"),
-        (None, "dictionary"),
-        (["a.png"], "dictionary"),
+        ("a.png", "an object"),
+        (None, "Input should be an object, got None"),
+        (["a.png"], "an object"),
         ({"id": 2}, "file_name"),
         (image("b.png", 2, width=-5), "width"),
         (image("b.png", 2, height=NAN), "height"),

@@ -41,7 +41,7 @@ def test_simulated_clicks_converge(source: str) -> None:
     from forgetme.tiny.rows import clicked_ious
 
     if source == "photos":
-        some = read_photos(DATA / "photos", kind="photo_mask")[::28]
+        some = read_photos(DATA / "photos", kind="photo_mask")[::14]
         pictures = [(p.image, p.mask) for p in map(_shrink, some)]
     else:
         scenes = [render_scene(700 + i, concept=CONCEPTS[i]) for i in range(6)]
@@ -62,5 +62,5 @@ def test_simulated_clicks_converge(source: str) -> None:
     assert all(heeded)
     assert len(heeded) > 15
     steps = np.diff(ious, axis=1)
-    assert (steps >= -1e-3).mean() >= 0.95, np.round(ious, 2)
+    assert (steps >= 0).mean() >= 0.95, np.round(ious, 4)
     assert ious[:, -1].mean() > ious[:, 0].mean()

@@ -448,13 +448,22 @@ def test_an_address_opens_its_sample(page, server: Server) -> None:
 # ------------------------------ how it looks
 
 
+TOO_SMALL = """() => [...document.querySelectorAll("button, select, input:not([type=file])")]
+  .filter((one) => one.checkVisibility() && one.offsetParent)
+  .map((one) => [one.dataset.test ?? one.textContent, one.offsetWidth, one.offsetHeight])
+  .filter(([, width, height]) => Math.min(width, height) < 44)"""
+
+
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720), (390, 844)])
 def test_nothing_overflows_sideways(page, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    accept = part(page, "accept").bounding_box()
-    assert accept["y"] + accept["height"] <= height
+    for one in (part(page, "accept"), *part(page, "undo").all()):
+        box = one.bounding_box()
+        assert box["y"] + box["height"] <= height
+    if width == 390:  # a finger is 44 px wide
+        assert page.evaluate(TOO_SMALL) == []
 
 
 def test_every_control_has_a_name(page) -> None:
