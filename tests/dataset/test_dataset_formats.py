@@ -605,6 +605,13 @@ def test_coco_of_others_becomes_masks_that_wait_for_their_fill(store, tmp_path):
     again = import_dataset(store, src / "annotations" / "instances_val.json", "coco")
     assert (again.there_already, again.failed) == (1, ())
     assert store.events() == events
+    coco_file(src / "annotations" / "instances_val.json", [rle_encode(square(8))])
+    hands = {"mask_sha": store.put_image(square(3)), "how": "painted"}
+    for by_hand in (False, True):
+        row = step(store, row, "mask_edited", hands) if by_hand else store.sample(row.id)
+        (told,) = import_dataset(store, src, "coco").failed
+        assert "with another mask, not decided yet; that is kept" in told
+        assert store.sample(row.id) == row
 
 
 def test_coco_makes_a_sample_of_each_concept_of_an_image(store, tmp_path):

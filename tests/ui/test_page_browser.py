@@ -311,6 +311,7 @@ def test_keys_are_letters_in_every_text_field(page, server: Server) -> None:
     assert name_of(page) == name
     assert server.rows()[name].state == "prepared"
     assert server.rows()[name].comment == "a x"
+    page.get_by_text("Comment: a x", exact=True).wait_for()
 
 
 def test_keys_are_silent_while_an_input_method_composes(page, server: Server) -> None:
@@ -407,6 +408,7 @@ def test_an_image_dropped_in_is_asked_for_its_concept(page, server: Server, tmp_
     (tmp_path / "bad.png").write_bytes(b"no")
     part(page, "add").click()
     part(page, "files").set_input_files([str(file), str(tmp_path / "bad.png")])
+    assert part(page, "new-concept").input_value() == ""  # not that of the sample that is shown
     part(page, "new-concept").fill("bird")
     part(page, "send").click()
     page.wait_for_selector(".fm-errors li:has-text('bad.png')")
@@ -459,11 +461,17 @@ def test_nothing_overflows_sideways(page, width: int, height: int) -> None:
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(200)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for one in (part(page, "accept"), *part(page, "undo").all()):
+    bar = part(page, "accept").bounding_box()
+    assert bar["y"] + bar["height"] <= height
+    for one in part(page, "undo").all():
         box = one.bounding_box()
         assert box["y"] + box["height"] <= height
     if width == 390:  # a finger is 44 px wide
         assert page.evaluate(TOO_SMALL) == []
+    if height == 900:
+        for name in ("prompt", "negative", "strength", "steps", "seed"):
+            box = part(page, name).bounding_box()
+            assert box["y"] + box["height"] <= bar["y"]
 
 
 def test_every_control_has_a_name(page) -> None:
