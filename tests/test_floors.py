@@ -31,7 +31,7 @@ FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms.spl
 # imports the parts and never another stage.
 PARTS_OF_STAGES = {
     "sam", "lite_sam", "diffusion_folder", "proposals", "corrections", "checkpoint", "answers",
-    "embeddings", "edges", "vocabulary", "grid_decoder",
+    "embeddings", "edges", "vocabulary", "grid_decoder", "choice",
     "chat", "replies", "bounded", "addresses", "secret",
 }  # fmt: skip
 CHOOSERS = {"models", "plans", "weights", "published", "fetching", "doctor", "clipaway"}

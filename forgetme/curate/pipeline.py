@@ -21,6 +21,7 @@ from forgetme.record import masks
 from forgetme.record.images import mask_sha, png_bytes, read_image
 from forgetme.record.sample import NOT_CHECKED, Proposal, Ranked, Verdict
 from forgetme.record.settings import Settings
+from forgetme.stages.choice import order
 from forgetme.stages.models import Models
 from forgetme.store import SampleRow, Store
 
@@ -60,15 +61,12 @@ def propose(
 
     **Source**: ForgetMe §3.1.1. The paper asks until a yes; we stop after `settings.k_asked`.
     """
-    from forgetme.stages.rank import (
-        order,  # brings torch, which the page loads behind its first answer
-    )
-
     proposals = models.segmenter(image)
     if not proposals:
         return Proposed((), None, f"The segmenter found nothing here. Click the {concept}.")
     scores = models.ranker(image, proposals, concept)
-    best = order(proposals, scores)[: settings.max_proposals]
+    by = made_by(models, "ranker")
+    best = order(proposals, scores, by)[: settings.max_proposals]
     ranked = [Ranked(proposals[i], float(scores[i])) for i in best]
     return _verified(image, ranked, concept, models, settings)
 

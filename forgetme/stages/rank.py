@@ -29,9 +29,6 @@ PAD = 0.125  # context on each side of a box, as a part of its longer side
 BLUR = 0.1  # sigma of the blur outside the mask, as a part of the crop's side
 BATCH = 128  # crops a forward pass
 KEEP_PROMPTS = 4096  # embedded prompts kept in memory
-IOU_WEIGHT = 0.05  # of predicted IoU in the order
-WHOLE_CONTAINS = 0.9  # a mask with this part of another one inside it is its whole,
-WHOLE_MARGIN = 0.03  # and goes first unless its score is lower by more than this
 
 TEMPLATES = ("a photo of a {}.",)
 # What a mask may hold instead of the concept, for models that know all words.
@@ -101,7 +98,7 @@ class Ranker:
             concept: what to look for; `<>` and underscores are taken off.
 
         Returns:
-            (N,) float in [0, 1], higher is better; `order` turns it into a ranking.
+            (N,) float in [0, 1], higher is better; `choice.order` turns it into a ranking.
 
         Raises:
             ValueError: the concept is empty, or a mask is empty or of another size.
@@ -281,42 +278,6 @@ def _check_image(image: np.ndarray) -> None:
             f"image must be HxWx3 uint8 RGB, got {image.shape} {image.dtype}; "
             "read it with images.read_image"
         )
-
-
-def order(proposals: Sequence[Proposal], scores: np.ndarray) -> list[int]:
-    """Ranks masks, best first, and prefers the whole over its part.
-
-    Args:
-        proposals: masks of one image.
-        scores: (N,) of the ranker.
-
-    Returns:
-        Indices: by score plus a little for predicted IoU; then a mask that holds at least 90 %
-        of a smaller one goes before it, unless its score is lower by more than 0.03 than the best
-        of its parts or of what it would pass.
-
-    Source: ours; Segment Anything gives parts too, and a cat's head alone often scores highest.
-    """
-    if not len(proposals):
-        return []
-    scores = np.asarray(scores, float)
-    step = max(1, max(proposals[0].mask.shape) // 256)  # containment needs no more than 256 px
-    flat = np.stack([p.mask[::step, ::step].ravel() for p in proposals]).astype(np.float32)
-    area = np.maximum(flat.sum(1), 1)
-    inside = (flat @ flat.T) / area[:, None]  # part of mask i that lies inside mask j
-    quality = scores + IOU_WEIGHT * np.array([p.predicted_iou for p in proposals])
-    ranking: list[int] = []
-    for whole in np.argsort(-quality, kind="stable").tolist():
-        held = (area < area[whole]) & (inside[:, whole] >= WHOLE_CONTAINS)
-        parts = (
-            place
-            for place, part in enumerate(ranking)
-            if held[part]
-            and max(scores[ranking[place:]].max(), scores[held].max()) - scores[whole]
-            <= WHOLE_MARGIN
-        )
-        ranking.insert(next(parts, len(ranking)), whole)
-    return ranking
 
 
 def load_clip(name: str, checkpoint: str | os.PathLike[str], device: str = "cpu") -> Ranker:

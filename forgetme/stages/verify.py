@@ -20,6 +20,7 @@ from forgetme.record.masks import box_xywh, check_mask
 from forgetme.record.sample import NOT_CHECKED, Proposal, Verdict
 from forgetme.stages.answers import AnswerCache
 from forgetme.stages.chat import AskSettings, ChatClient
+from forgetme.stages.choice import fitted
 
 PAD = 0.125  # context on each side of a box, as a part of its longer side
 BLUR = 0.1  # sigma of the blur outside the mask, as a part of the crop's longer side
@@ -75,7 +76,8 @@ class ClipVerifier:
 
         Args:
             ranker: a `rank.Ranker`.
-            threshold: probability in [0, 1] that the concept must reach for a yes.
+            threshold: probability in [0, 1] that the concept must reach for a yes, of masks for
+                which `choice.fitted` has no weights.
         """
         self.ranker = ranker
         self.threshold = threshold
@@ -90,7 +92,9 @@ class ClipVerifier:
 
         Returns:
             The verdict; its confidence is the concept's probability for a yes, and 1 minus it
-            for a no. Never a yes, and not `checked`, where the ranker was not taught the concept.
+            for a no; where `choice.fitted` has weights for the mask, they decide, and how sure
+            they are is the probability. Never a yes, and not `checked`, where the ranker was not
+            taught the concept.
         """
         if not self.ranker.knows(concept):
             reason = f"{NOT_CHECKED}: {self.ranker.made_by} does not know {plain(concept)!r}"
@@ -100,6 +104,18 @@ class ClipVerifier:
         ours, name = float(chances[0]), with_article(labels[0])
         rival = 1 + int(chances[1:].argmax())
         other, theirs = SAID.get(labels[rival], labels[rival]), float(chances[rival])
+        weights = fitted(proposal.made_by, self.ranker.made_by)
+        if weights is not None:
+            cut = proposal.predicted_iou
+            sure, yes = float(weights.sure(ours, cut)), weights.takes(ours, cut)
+            confidence, how = sure, f"looks like {name} ({ours:.2f}), well cut out ({cut:.2f})"
+            if ours < weights.least_score:
+                confidence, how = 1 - ours, f"does not look like {name} ({ours:.2f})"
+            elif not yes:
+                how = f"may be {name} ({ours:.2f}), but not cut out well enough ({cut:.2f})"
+                confidence = 1 - sure
+            reason = f"{how}; next {other} {theirs:.2f}"
+            return Verdict(yes, confidence, reason, self.made_by)
         if theirs >= ours:
             reason = f"looks more like {other} ({theirs:.2f}) than {name} ({ours:.2f})"
             return Verdict(False, 1 - ours, reason, self.made_by)

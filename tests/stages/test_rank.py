@@ -22,7 +22,6 @@ from forgetme.stages.rank import (
     crop_views,
     load_clip,
     load_tiny_clip,
-    order,
 )
 
 
@@ -198,56 +197,6 @@ class TestCrops:
         image = np.zeros((900, 1200, 3), np.uint8)
         masks = [np.ones((900, 1200), bool)] * 3
         assert crop_views(image, masks, 32).shape == (2, 3, 32, 32, 3)
-
-
-class TestOrder:
-    head, cat, scene = (np.zeros((40, 40), bool) for _ in range(3))
-    head[10:16, 10:16] = True
-    cat[10:30, 8:30] = True
-    scene[30:, :] = True
-
-    def test_the_best_score_comes_first(self):
-        assert order([proposal(self.head), proposal(self.scene)], np.array([0.2, 0.9])) == [1, 0]
-
-    def test_the_whole_goes_before_its_part_at_nearly_the_same_score(self):
-        parts = [proposal(self.head), proposal(self.cat)]
-        assert order(parts, np.array([0.93, 0.91])) == [1, 0]
-        assert order(parts, np.array([0.93, 0.85])) == [0, 1]
-
-    def test_a_chain_of_wholes_does_not_climb_over_the_best_part(self):
-        nested = [
-            np.pad(np.ones((n, n), bool), ((0, 40 - n), (0, 40 - n))) for n in range(8, 40, 7)
-        ]
-        scores = np.array([0.99, 0.965, 0.94, 0.915, 0.89])
-        assert order([proposal(m) for m in nested], scores) == [1, 0, 2, 3, 4]
-
-    def test_a_whole_does_not_pass_a_better_mask_elsewhere_on_its_way(self):
-        # By predicted IoU the head is first, then the scene; the cat may not pass the scene.
-        three = [proposal(self.head, 0.99), proposal(self.scene, 0.1), proposal(self.cat, 0.0)]
-        assert order(three, np.array([0.93, 0.96, 0.91])) == [0, 1, 2]
-        assert order(three, np.array([0.93, 0.93, 0.91])) == [2, 0, 1]
-
-    def test_a_larger_mask_elsewhere_is_not_a_whole(self):
-        assert order([proposal(self.head), proposal(self.scene)], np.array([0.93, 0.91])) == [0, 1]
-
-    def test_of_two_that_are_nearly_the_same_the_better_stays_first(self):
-        slightly_less = self.cat.copy()
-        slightly_less[10] = False
-        twins = [proposal(self.cat), proposal(slightly_less)]
-        assert order(twins, np.array([0.93, 0.92])) == [0, 1]
-
-    def test_predicted_iou_settles_equal_scores(self):
-        rivals = [proposal(self.head, 0.5), proposal(self.scene, 0.9)]
-        assert order(rivals, np.array([0.9, 0.9])) == [1, 0]
-
-    def test_every_mask_is_ranked_once(self):
-        rng = np.random.default_rng(0)
-        masks = [np.pad(np.ones((n, n), bool), ((0, 40 - n), (0, 40 - n))) for n in range(2, 30)]
-        ranking = order([proposal(m) for m in masks], rng.uniform(0.9, 1, len(masks)))
-        assert sorted(ranking) == list(range(len(masks)))
-
-    def test_nothing_to_rank(self):
-        assert order([], np.zeros(0)) == []
 
 
 class TestLoading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from openai_server import OpenAIServer, Reply, error, verdict
 
 from forgetme.errors import VerifierError
 from forgetme.record.sample import Verdict
+from forgetme.stages.choice import FITTED, Weights
 from forgetme.stages.rank import Ranker
 from forgetme.stages.verify import ClipVerifier, focus_crop
 
@@ -62,6 +64,27 @@ class TestClip:
         )
         assert not answer.yes
         assert "not sure enough" in answer.reason
+
+    @pytest.mark.parametrize(
+        ("made_by", "guess", "says"),
+        [
+            ("cutter@0", 0.95, "looks like a cherry"),
+            ("cutter@0", 0.2, "but not cut out well enough (0.20); next"),
+            ("hand", 0.2, "looks like a cherry"),
+        ],
+    )
+    def test_a_bad_outline_is_a_no_where_weights_were_fitted(
+        self, scene, monkeypatch, made_by, guess, says
+    ):
+        image, cherry, _ = scene
+        monkeypatch.setitem(FITTED, ("cutter", "namer"), Weights(40.0, 0.5, 0.1))
+        ranker = disc_ranker()
+        ranker.made_by = "namer@0"
+        asked = replace(cherry, made_by=made_by, predicted_iou=guess)
+        answer = ClipVerifier(ranker)(image, asked, "cherry")
+        assert answer.yes == ("looks like" in says)
+        assert says in answer.reason
+        assert answer.confidence > 0.5
 
     def test_the_article_fits_the_name(self, scene):
         image, cherry, _ = scene
