@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from forgetme.metrics.pairs import outer_psnr
-from forgetme.metrics.summary import summarize
+from forgetme.metrics.summary import summarize, summarize_share
 from forgetme.record import masks
 from forgetme.record.entangled import entangled_d, entangled_s
 from forgetme.record.images import png_bytes
@@ -269,6 +269,10 @@ def _sweep(folder: Path, scenes: Sequence[Scene]) -> dict[str, Any]:
         found = [summarize(values[k :: len(SCALES)]) for k in range(len(SCALES))]
         return [{"mean": one.mean, "low": one.low, "high": one.high, "n": one.n} for one in found]
 
+    def share(gone: list[bool]) -> list[dict[str, Any]]:
+        found = [summarize_share([float(one)] * len(scenes)) for one in gone]
+        return [{"mean": one.mean, "low": one.low, "high": one.high, "n": one.n} for one in found]
+
     return {
         "run": "cat-lora",
         "patch": "runs/cat-lora/patch",
@@ -280,6 +284,8 @@ def _sweep(folder: Path, scenes: Sequence[Scene]) -> dict[str, Any]:
             "entangled_d": curve(d),
             "entangled_s": curve(s),
             "entangled_d_released": curve(released),
+            "clip_at_1": share([scale > 0.55 for scale in SCALES]),
+            "still_seen": share([scale < 0.45 for scale in SCALES]),
         },
     }
 

@@ -332,6 +332,10 @@ def test_a_point_of_the_sweep_shows_its_picture(page, table) -> None:
     mean = table["sweep"]["curves"]["entangled_d"][4]["mean"]
     assert f"{mean:.3f}" in part(page, "point-0-4").get_attribute("aria-label")
     legend = page.locator(".fm-curve-legend")
+    shown = [one for one in table["sweep"]["curves"] if not one.endswith("released")]
+    assert {"entangled_d", "entangled_s", "clip_at_1", "still_seen"} <= set(shown)
+    for one in ("entangled_d", "entangled_s", "clip_at_1", "still_seen"):
+        assert part(page, f"curve-{one}").get_attribute("aria-pressed") == "true"
     assert "theirs" not in legend.inner_text()  # of another variant than what is drawn
     part(page, "curve-entangled_d_released").click()
     assert "theirs" in legend.inner_text()

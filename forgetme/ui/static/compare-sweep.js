@@ -5,7 +5,9 @@ import { Curve } from "./compare-curve.js";
 import { Linked, Pane } from "./compare-pane.js";
 
 const USUAL = ["entangled_d", "entangled_s"];
+const SEEN = ["clip_at_1", "still_seen"]; // beside either variant: a smear has much of Entangled
 const RELEASED = "released";
+const INKS = [...USUAL, ...USUAL.map((key) => `${key}_${RELEASED}`), ...SEEN]; // of any table alike
 const EITHER = "entangled"; // the paper does not say which of the two it printed
 
 export class Sweep {
@@ -39,7 +41,7 @@ export class Sweep {
     this.element.replaceChildren(there ? this.full : this.empty);
     if (!there) return;
     const keys = Object.keys(this.sweep.curves);
-    const usual = keys.filter((key) => USUAL.includes(key));
+    const usual = keys.filter((key) => USUAL.includes(key) || SEEN.includes(key));
     this.shown = usual.length ? usual : keys.slice(0, 1);
     this.at = this.sweep.scales.length - 1;
     this.row = 0;
@@ -107,7 +109,7 @@ export class Sweep {
     this.curve.show({
       scales: sweep.scales,
       at: this.at,
-      lines: this.shown.map((key) => ({ title: title(key), points: sweep.curves[key], n: sweep.curves[key][0]?.n ?? 0, ink: keys.indexOf(key) })),
+      lines: this.shown.map((key) => ({ title: title(key), points: sweep.curves[key], n: sweep.curves[key][0]?.n ?? 0, ink: INKS.includes(key) ? INKS.indexOf(key) : INKS.length })),
       theirs: this.#theirs(),
     });
   }
