@@ -6,6 +6,8 @@ answer only that is taken which mends the mask where the last click says that it
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -46,18 +48,26 @@ def mended(
     adds = bool(labels[-1])
     if before[y, x] == adds:
         return before
-    opposite = points_xy[labels != labels[-1]]
     room = _room(before != adds, x, y)
-    allowed = (before != adds) & _nearer(before.shape, points_xy[-1], opposite)
-    away = _distance(before.shape, x, y)
-    for answer in answers:
+    reach = math.ceil(room * (1 + 0.5 / SURE))  # no answer goes farther
+    window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+    corner = np.array([window[1].start, window[0].start])
+    places, open_ = points_xy.astype(int) - corner, before[window] != adds
+    x, y = places[-1]
+    allowed = open_ & _nearer(open_.shape, places[-1], places[labels != labels[-1]])
+    away = _distance(open_.shape, x, y)
+    change = _part_at(allowed & (away <= SPOT * room), x, y)
+    for answer in (one[window] for one in answers):
         sure = np.where(answer, 0.5, -0.5) if answer.dtype == bool else np.clip(answer, -0.5, 0.5)
         sure = sure if adds else -sure
         near = (sure > 0) & (sure * room >= SURE * (away - room))
-        change = _part_at(allowed & near, x, y)
-        if change.any() and (adds or change.sum() <= MOST * before.sum()):
-            return before ^ change
-    return before ^ _part_at(allowed & (away <= SPOT * room), x, y)
+        part = _part_at(allowed & near, x, y)
+        if part.any() and (adds or part.sum() <= MOST * before.sum()):
+            change = part
+            break
+    after = before.copy()
+    after[window] ^= change
+    return after
 
 
 def corrected(
@@ -118,7 +128,6 @@ def _distance(shape: tuple[int, int], x: int, y: int) -> np.ndarray:
 def _nearer(shape: tuple[int, int], here: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Tells the pixels (H, W) that are nearer to one click than to any of others (N, 2)."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    here, others = here.astype(int), others.astype(int)
     distance = (columns - here[0]) ** 2 + (rows - here[1]) ** 2
     nearer = np.ones(shape, bool)
     for x, y in np.unique(others, axis=0):
