@@ -108,11 +108,11 @@ class ClipVerifier:
         if weights is not None:
             cut = proposal.predicted_iou
             sure, yes = float(weights.sure(ours, cut)), weights.takes(ours, cut)
-            confidence, how = sure, f"looks like {name} ({ours:.2f}), well cut out ({cut:.2f})"
+            confidence, how = sure, f"looks like {name} ({ours:.2f}), outline {cut:.2f}"
             if ours < weights.least_score:
                 confidence, how = 1 - ours, f"does not look like {name} ({ours:.2f})"
             elif not yes:
-                how = f"may be {name} ({ours:.2f}), but not cut out well enough ({cut:.2f})"
+                how = f"may be {name} ({ours:.2f}), but its outline is doubtful ({cut:.2f})"
                 confidence = 1 - sure
             reason = f"{how}; next {other} {theirs:.2f}"
             return Verdict(yes, confidence, reason, self.made_by)

@@ -69,7 +69,7 @@ class TestClip:
         ("made_by", "guess", "says"),
         [
             ("cutter@0", 0.95, "looks like a cherry"),
-            ("cutter@0", 0.2, "but not cut out well enough (0.20); next"),
+            ("cutter@0", 0.2, "but its outline is doubtful (0.20); next"),
             ("hand", 0.2, "looks like a cherry"),
         ],
     )
