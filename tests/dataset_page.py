@@ -6,18 +6,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import small_store
 import uvicorn
+from gradio.blocks import BlockFunction
 from page_server import Truth, TruthModels
 from test_page import API, MARK, free_port
+from test_signin import asks
 
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
 from forgetme.store import SampleRow, Store
-from forgetme.ui.page import build
+from forgetme.ui.acts import Acts
+from forgetme.ui.page import blocks, build
 
 CATS, DOGS = 40, 20
 
@@ -25,16 +30,56 @@ CATS, DOGS = 40, 20
 class DataPage:
     """A running page on a store, and a client that sends what its scripts send."""
 
-    def __init__(self, store: Store, port: int) -> None:
-        self.store = store
+    def __init__(self, store: Store, port: int, acts: Acts) -> None:
+        self.store, self.acts = store, acts
         self.url = f"http://127.0.0.1:{port}"
         self.client = httpx.Client(base_url=self.url, timeout=60)
 
     def get(self, path: str, **more) -> httpx.Response:
         return self.client.get(API + "data/" + path, **more)
 
-    def post(self, path: str, body: dict) -> httpx.Response:
-        return self.client.post(API + "data/" + path, json=body, headers=MARK)
+    @cached_property
+    def found(self) -> list[BlockFunction]:
+        """All that Gradio's queue runs."""
+        return [one for one in blocks(self.acts).fns.values() if one.fn is not None]
+
+    def do(self, act: str, *values: object, by: httpx.Client | None = None):
+        """Does an act as the queue does it."""
+        one = next(one for one in self.found if act in (one.api_name, one.fn.__name__))
+        return one.fn(asks(by or self.client), *values)
+
+    def event(self, act: str, *shows: str) -> BlockFunction:
+        """Returns the event of an act that sets the parts of these ids; the one that reads most."""
+        found = [
+            one for one in self.found
+            if one.fn.__name__ == act and set(shows) <= {part.elem_id for part in one.outputs}
+        ]  # fmt: skip
+        return max(found, key=lambda one: len(one.inputs))
+
+    def ask(self, event: BlockFunction, by: httpx.Client | None = None, **given: object) -> dict:
+        """Runs an event that reads its parts by themselves; returns what it sets, by id.
+
+        Args:
+            event: of the tab.
+            by: who asks.
+            given: values of parts by their ids, `fm_data_low`; of the session's own, in their
+                order, `states=(…)`.
+        """
+        states = iter(given.pop("states", ()))
+        named = {name.replace("_", "-"): value for name, value in given.items()}
+        held = {}
+        for part in sorted(event.inputs, key=lambda one: one._id):
+            if isinstance(part, gr.State):
+                held[part] = next(states, part.value)
+            else:
+                held[part] = named.pop((part.elem_id or "").replace("_", "-"), part.value)
+        assert not named, f"no part has these ids: {named}"
+        told = event.fn(asks(by or self.client), held)
+        return {part.elem_id or part: value for part, value in (told or {}).items()}
+
+    def look(self, by: httpx.Client | None = None, **given: object) -> dict:
+        """Opens the tab; its own of the session are the page and the picked sample."""
+        return self.ask(self.event("look", "fm-gallery"), by, **given)
 
     def sign_in(self, name: str) -> httpx.Client:
         """Returns a client that acts as this account."""
@@ -47,13 +92,15 @@ def serving(store: Store) -> Iterator[DataPage]:
     """Serves the page on a store; nothing is prepared there."""
     port = free_port()
     review = Review(store, TruthModels(Truth()), by="ann")
-    app = build(review, Worker(review))
+    worker = Worker(review)
+    app = build(review, worker)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started)
-    page = DataPage(store, port)
-    page.cookie = app.app.state.door.cookie
+    door = app.app.state.door
+    page = DataPage(store, port, Acts(door, review, worker))
+    page.cookie = door.cookie
     try:
         yield page
     finally:

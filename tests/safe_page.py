@@ -72,6 +72,14 @@ class SafePage:
         data = json.dumps(body).encode()
         return self.ask(target, "POST", data, content_type="application/json", **headers)
 
+    def said(self, act: str, *values: Any) -> str:
+        """Asks an endpoint as a program does; returns what was refused, empty when it is done."""
+        called = f"/gradio_api/call/{act}"
+        event = json.loads(self.post(called, {"data": values}).body)["event_id"]
+        lines = self.ask(f"{called}/{event}").body.decode().splitlines()
+        done = [one for one in lines if one.startswith("event: ")][-1]
+        return "" if done == "event: complete" else lines[lines.index(done) + 1]
+
     def kept(self) -> set[str]:
         """Everything that the store keeps: its files beside the database, and its samples."""
         files = (path for path in self.store.folder.rglob("*") if path.is_file())

@@ -23,7 +23,7 @@ from forgetme.ui import (
     canvas,
     compare,
     curate,
-    data,
+    dataset,
     endpoints,
     evaluate,
     evaluations,
@@ -56,14 +56,13 @@ STATIC = Path(__file__).parent / "static"
 STYLES = (
     "frame.css", "controls.css", "queue.css", "filters.css", "stage.css",
     "inspector.css", "decisions.css", "dialogs.css", "jobs.css", "fills.css", "side.css",
-    "curate.css", "dataset.css", "dataset-gallery.css", "dataset-side.css",
-    "signin.css", "conflict.css", "native.css",
+    "curate.css", "signin.css", "conflict.css", "native.css",
     "compare.css", "compare-stage.css", "compare-views.css",
 )  # fmt: skip
 # In this order. A tab of ours has STATIC/<name>.html and STATIC/<name>.js with `mount`; a tab of
 # Gradio's own parts is built by its file.
 TABS = {
-    "curate": None, "dataset": None, "train": train.build, "evaluate": evaluate.build,
+    "curate": None, "dataset": dataset.build, "train": train.build, "evaluate": evaluate.build,
     "compare": None, "team": team.build,
 }  # fmt: skip
 
@@ -117,7 +116,7 @@ def build(
     app.include_router(jobs.router(), **ours)
     app.include_router(fills.router(), **ours)
     app.include_router(side.router(), **ours)
-    for topic in (data, trail, publish, runs):
+    for topic in (trail, publish, runs):
         app.include_router(topic.router(), **ours)
     app.include_router(compare.router(), **ours)
     app.include_router(evaluations.router(), **ours)

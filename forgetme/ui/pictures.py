@@ -19,8 +19,11 @@ from forgetme.ui.views import layers_key
 from forgetme.ui.who import Viewer
 
 Sha = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+NONE = "none"
+PartSha = Annotated[str, Path(pattern=rf"^([0-9a-f]{{64}}|{NONE})$")]
 SampleId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 SIDES = (128, 256)  # px, the sizes of thumbnails
+QUAD_GAP = 4  # px, between the four small pictures of a sample
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}  # a name is its content
 
 
@@ -41,6 +44,27 @@ def _thumbnail(path: os.PathLike[str], side: int) -> bytes:
         picture.thumbnail((side, side))
         buffer = io.BytesIO()
         picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _quad(thumbnails: Thumbnails, review: Review, shas: tuple[str | None, ...]) -> bytes:
+    """Lays out original and foreground above background and mask; what is missing stays empty."""
+    side = SIDES[0]
+    original, mask, background = (
+        sha and Image.open(io.BytesIO(thumbnails.get(review, sha, side))).convert("RGBA")
+        for sha in shas
+    )
+    foreground = None
+    if original and mask:
+        foreground = original.copy()
+        foreground.putalpha(mask.convert("L").resize(original.size))
+    whole = Image.new("RGBA", (2 * side + QUAD_GAP, 2 * side + QUAD_GAP))
+    for place, one in enumerate((original, foreground, background, mask)):
+        if one:
+            corner = [(side + QUAD_GAP) * at for at in (place % 2, place // 2)]
+            whole.paste(one, [corner[at] + (side - one.size[at]) // 2 for at in (0, 1)])
+    buffer = io.BytesIO()
+    whole.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -66,6 +90,11 @@ def router() -> APIRouter:
     def thumbnail(side: Literal["128", "256"], sha: Sha, review: Viewer) -> Response:
         data = thumbnails.get(review, sha, int(side))
         return Response(data, media_type="image/png", headers=FOREVER)
+
+    @routes.get("/quad/{image}/{mask}/{background}.png")
+    def quad(image: PartSha, mask: PartSha, background: PartSha, review: Viewer) -> Response:
+        shas = tuple(None if one == NONE else one for one in (image, mask, background))
+        return Response(_quad(thumbnails, review, shas), media_type="image/png", headers=FOREVER)
 
     @routes.get("/sample/{sample_id}/{key}/{what}.png")
     def layer(

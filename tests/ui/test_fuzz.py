@@ -146,7 +146,9 @@ def rights(house: House) -> dict[str, object]:
         "preset": "tiny", "probe_pictures": 0, "lr": 0.1, "gradient_checkpointing": None,
         "runs": ["one"], "size": "quick", "robustness": False, "role": "viewer", "active": True,
         "password": "a long password", "origin": "local", "label": "x", "share": 0.0, "copies": 2,
-        "name": "one",
+        "name": "one", "samples": {"concept": "cat"}, "export": {"name": "one"},
+        "push": {"repo": "me/cats", "dry_run": True}, "folder": {"name": "one", "format": "coco"},
+        "by": "", "kind": "", "sample": "", "before": None, "page": 0,
     }  # fmt: skip
 
 

@@ -92,14 +92,14 @@ def test_cve_2023_51449_2026_47682_no_name_in_a_body_is_a_path(page: SafePage, n
     before = page.kept()
     asked = {"name": "a", "concept": "cat", "columns": ["own"], "runs": []}
     answers = [
-        page.post(f"{API}data/exports", {"name": name, "format": "folders"}),
-        page.post(f"{API}data/imports", {"name": name, "format": "folders"}),
         page.ask(f"{API}data/imports/upload?name={quote(name)}", "POST", b"x"),
         page.post(f"{API}comparisons", asked | {"name": name}),
         page.post(f"{API}comparisons", asked | {"runs": [name]}),
-        page.post(f"{API}data/exports", {"name": "con", "format": "folders"}),
     ]
     assert {one.status for one in answers} <= {400, 422}
+    for act in ("export_dataset", "import_dataset"):
+        for given in (name, "con"):
+            assert page.said(act, {"name": given, "format": "folders"}) != ""
     assert page.kept() == before
     assert jobs.list(page.store) == []
 
@@ -202,13 +202,13 @@ def test_cve_2023_47116_2022_31188_nothing_is_fetched_from_an_address(
         answers = [
             *(page.ask(target + name, "POST", data) for target in PICTURE_UPLOADS),
             page.ask(f"{API}data/imports/upload?name={name}.zip", "POST", data),
-            page.post(f"{API}data/imports", {"name": url, "format": "folders"}),
-            page.post(f"{API}data/push", {"repo": url, "dry_run": True}),
             page.post(f"{API}side/{sample}/preview",
                       {"behind": {"source": "uploaded", "name": url}}),
             page.post(f"{API}side/{sample}/preview", {"behind": {"source": url}}),
         ]  # fmt: skip
         assert {one.status for one in answers} <= {400, 422}
+        assert page.said("import_dataset", {"name": url, "format": "folders"})
+        assert page.said("push_dataset", {"repo": url, "dry_run": True})
     assert bait.asked == []
     assert page.kept() == before
 
@@ -363,7 +363,8 @@ def test_iopaint_no_other_origin_reads_or_listens(page: SafePage, origin: str) -
     [
         "/{}", "/forgetme/{}", f"{API}samples/{{}}", f"{API}queue?view={{}}", "/?view={}",
         "/?deep_link={}", "/?__theme={}", "/config?x={}", "/forgetme/picture/{}.png",
-        f"{API}data/cards?ids={{}}", "/gradio_api/info?x={}", "/login/callback?state={}",
+        f"{API}data/trail/file?format=csv&by={{}}", "/gradio_api/info?x={}",
+        "/login/callback?state={}",
     ],
 )  # fmt: skip
 def test_cve_2025_25296_no_answer_gives_script_back_as_a_page(page: SafePage, target: str) -> None:

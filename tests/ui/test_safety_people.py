@@ -132,10 +132,9 @@ def test_token_of_another_person_gives_that_persons_rights_only(house):
             house.act(programs[name], "reject", sample, "", None)
     lead = house.browser("lea")  # whose browser is lent a viewer's token
     lead.headers["Authorization"] = f"Bearer {made['vic']}"
-    assert lead.post(f"{API}data/push", json={"repo": "team/cats"}).json()["error"] == "role"
     for program in (*programs.values(), lead):
         for act, values in (("add_token", ["lea", "mine"]), ("revoke_token", ["ben", "agent"]),
-                            ("tokens", [])):  # fmt: skip
+                            ("tokens", []), ("push_dataset", [{"repo": "team/cats"}])):  # fmt: skip
             with pytest.raises(gr.Error, match="needs the role lead"):
                 house.act(program, act, *values)
     assert house.store.events() == before
@@ -367,8 +366,8 @@ def test_tokens_of_the_environment_are_in_no_answer_event_log_or_export(
     caplog.set_level(logging.DEBUG)
     lea = TestClient(house.app, base_url=HOME, headers=MARK, raise_server_exceptions=False)
     house.sign_in(lea, "lea")
-    assert lea.get(f"{API}data/publish").json()["token"] is True
-    assert lea.post(f"{API}data/push", json={"repo": "team/cats"}).status_code == 202
+    assert house.act(lea, "published")["token"] is True
+    assert house.act(lea, "push_dataset", {"repo": "team/cats"})["state"] == "queued"
     small_store.accept(house.store, small_store.add(house.store, 1))
     reads = [route for route in house.routes() if "GET" in route.methods]
     said = [ask(lea, route, house.ids[0]).text for route in reads]

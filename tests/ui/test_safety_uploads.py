@@ -246,7 +246,7 @@ def test_cve_2024_32025_32026_what_is_typed_reaches_no_command_line(
     evil = f"cat; touch {made} #"
     _started.clear()
     asked = {"name": "evil", "format": "folders", "concept": evil}
-    assert page.post(f"{API}data/exports", asked).status == 202
+    assert page.said("export_dataset", asked) == ""
     job = jobs.list(page.store)[0]
     jobs.stop(page.store, job.id, "ann", at_once=True)
     ((event, (program, command, _, environment)),) = _started

@@ -2,7 +2,7 @@
 import { h, keyed, say } from "./dom.js";
 import { icon } from "./icons.js";
 import { get, post } from "./api.js";
-import { frame, open } from "./dataset-dialog.js";
+import { frame, open } from "./compare-dialog.js";
 import { openTab } from "./tabs.js";
 
 const SAMPLES = 50;

@@ -1,7 +1,7 @@
 // The keys of the Compare tab; silent in text fields, under a dialog and on other tabs.
 import { h } from "./dom.js";
 import { covered } from "./dialogs.js";
-import { frame, open } from "./dataset-dialog.js";
+import { frame, open } from "./compare-dialog.js";
 import { listen } from "./keys.js";
 import { written } from "./keymap.js";
 

@@ -16,7 +16,7 @@ export function frame(title, body, { tools = [], wide = false } = {}) {
 }
 
 /** Shows it; Esc, its cross and a click beside it close it. */
-export function open(dialog, host = document.querySelector(".fm-data")) {
+export function open(dialog, host) {
   host.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => {
