@@ -280,9 +280,9 @@ def test_nobody_below_a_lead_hears_where_files_lie(house: House, who: str, tmp_p
             given = [right.get(field) for field in names if field != "held"]
             given = [name if field == right["name"] else field for field in given]
             if one.inputs_as_dict:
-                chosen = next(field for field in one.inputs if getattr(field, "value", 1) == "")
+                chosen = [field for field in one.inputs if getattr(field, "value", 1) == ""][:1]
                 held = {field: getattr(field, "value", None) for field in one.inputs}
-                given = [held | {chosen: name}]
+                given = [held | dict.fromkeys(chosen, name)]
             try:
                 words = inside(one.fn(asks(browser), *given))
             except gr.Error as refused:
