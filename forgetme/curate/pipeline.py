@@ -178,7 +178,7 @@ def work(image: np.ndarray, concept: str, models: Models, settings: Settings = D
     mask = proposed.ranked[proposed.chosen].proposal.mask
     try:
         made = fill(image, mask, models, settings)
-        others = checks.proposed_masks(found.proposed["proposals"])
+        others = checks.outlines(found.proposed["proposals"])
         seen = checks.checks_of(image, made, mask, concept, models, settings.thresholds, others)
     except STOPS_EVERYTHING:
         raise

@@ -17,7 +17,7 @@ from forgetme.record.sample import FillSettings, Thresholds, Verdict
 from forgetme.scenes import render_scene
 from forgetme.stages import models
 
-OWL = next((Path(__file__).parents[2] / "assets" / "samples").rglob("owl.jpg"))
+SAMPLES = Path(__file__).parents[2] / "assets" / "samples"
 LIMITS = Thresholds()
 SEEDS = range(7300, 7308)
 
@@ -110,13 +110,14 @@ def looked(scene, filled, mask, bundled, concept, proposals=()):
 @pytest.mark.parametrize("concept", ["dog", "cat", "bird", "car"])
 def test_the_true_background_is_gone_and_what_is_left_of_it_or_mirrored_is_not(bundled, concept):
     scene = render_scene(7401, concept=concept)
-    assert looked(scene, scene.background, scene.mask, bundled, concept, [scene.mask]).ok is True
+    own = (scene.mask, 0.8)
+    assert looked(scene, scene.background, scene.mask, bundled, concept, [own]).ok is True
 
     rows = np.flatnonzero(scene.mask.any(1))
     head = scene.mask.copy()
     head[rows[0] + len(rows) // 3 :] = False  # the rest of it stays
     only_head = np.where(hole_of(head)[..., None], scene.background, scene.image)
-    assert looked(scene, only_head, head, bundled, concept, [scene.mask, head]).ok is False
+    assert looked(scene, only_head, head, bundled, concept, [own, (head, 0.5)]).ok is False
 
     x, y, width, height = masks.box_xywh(scene.mask)
     box = np.s_[y : y + height, x : x + width]
@@ -129,9 +130,9 @@ def test_the_true_background_is_gone_and_what_is_left_of_it_or_mirrored_is_not(b
 
 @pytest.mark.bundled
 def test_an_owl_that_lost_only_its_face_is_still_seen(bundled):
-    image = read_image(OWL)
+    image = read_image(SAMPLES / "bird" / "owl.jpg")
     ranked = pipeline.propose(image, "bird", bundled).ranked
-    others = [one.proposal.mask for one in ranked]
+    others = [(one.proposal.mask, one.proposal.predicted_iou) for one in ranked]
     parts = (one for one in ranked if checks.wholes(*[one.proposal.mask] * 2, others))
     mask = max(parts, key=lambda one: one.score).proposal.mask
     made = made_of(bundled.inpainter(image, mask), mask)
@@ -140,6 +141,14 @@ def test_an_owl_that_lost_only_its_face_is_still_seen(bundled):
         False,
         "a bird is still seen in what the mask is a part of",
     )
+
+
+@pytest.mark.bundled
+@pytest.mark.parametrize(("sample", "ok"), [("cat/kitten", None), ("bird/duck", True)])
+def test_a_head_that_was_taken_for_the_whole_is_not_called_gone(bundled, sample, ok):
+    made = pipeline.work(read_image(SAMPLES / f"{sample}.jpg"), sample.split("/")[0], bundled)
+    found = made.tried["checks"][0]
+    assert (found["ok"], "larger outline" in found["reason"]) == (ok, ok is None), found
 
 
 @pytest.mark.bundled
