@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from test_page_browser import Server, name_of, part, ready, shows_another
 
 CURATE = "document.querySelector('.fm').curate"
@@ -30,9 +32,18 @@ class Desk:
     id: str = ""
 
     def begin(self) -> None:
-        """Closes what is open, lets go of fields, and shows an undecided sample."""
+        """Closes what is open, lets go of fields, and shows an undecided sample as it is now.
+
+        What an earlier test asked of the worker is waited for: it would change the sample under
+        this one, whose decision is refused then.
+        """
+        while (pulse := httpx.get(f"{self.server.url}forgetme/api/pulse").json())["alive"]:
+            if not pulse["running"] and not pulse["queued"]:
+                break
+            time.sleep(0.05)
         rows = [row for row in self.server.rows().values() if row.state == "prepared"]
-        self.id = min(rows, key=lambda row: row.picked_try is None).id  # filled ones first
+        row = min(rows, key=lambda row: row.picked_try is None)  # filled ones first
+        self.id = row.id
         self.page.evaluate(
             f"""async (id) => {{
               document.querySelectorAll("dialog[open]").forEach((one) => one.close());
@@ -42,6 +53,7 @@ class Desk:
             }}""",
             self.id,
         )
+        self.until(f"page.sample.id === '{row.id}' && page.sample.version >= {row.version}")
         ready(self.page)
         self.name = name_of(self.page)
 

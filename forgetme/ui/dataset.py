@@ -42,6 +42,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                 charts, ranges = _charts()
                 with gr.Row(elem_classes="fm-line fm-filters-row"):
                     concept = gr.Dropdown([("all concepts", "")], value="", label="Concept",
+                                          allow_custom_value=True,  # one that is gone: no error
                                           min_width=140, elem_id="fm-data-concept")  # fmt: skip
                     show = gr.Dropdown(list(data.SHOWS), value="accepted", label="State",
                                        min_width=140, elem_id="fm-data-show")  # fmt: skip

@@ -83,7 +83,7 @@ class Parts:
         self.lines, self.shown = gr.State([]), gr.State("")
         with gr.Row(elem_classes="fm-line"):
             self.by = gr.Dropdown([("everybody", "")], value="", label="Who", min_width=140,
-                                  elem_id="fm-trail-by")  # fmt: skip
+                                  allow_custom_value=True, elem_id="fm-trail-by")  # fmt: skip
             kinds = [("everything", ""), *((WORDS.get(one, one), one) for one in KINDS)]
             self.kind = gr.Dropdown(kinds, value="", label="What", min_width=140,
                                     elem_id="fm-trail-kind")  # fmt: skip
