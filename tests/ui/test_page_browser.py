@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from test_page import free_port
 
 from forgetme.curate.fills import is_better
 from forgetme.record.images import png_bytes
@@ -34,9 +34,7 @@ class Server:
 
     def __init__(self, store: Path, count: int = SAMPLES) -> None:
         self.store, self.count = store, count
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port = one.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self.start()
 
@@ -517,9 +515,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.bundled
 def test_curating_with_the_bundled_models_end_to_end(browser, tmp_path: Path) -> None:
     """The shipped app on its sample images: opened, prepared, refined, accepted."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     store = tmp_path / "store"
     command = [sys.executable, "app.py", "--store", str(store), "--port", str(port)]
     environment = os.environ | {"OMP_NUM_THREADS": "2"}

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import pytest
 import small_store
 from fastapi.testclient import TestClient
 from page_server import Truth, TruthModels
+from test_page import free_port
 
 from forgetme import jobs
 from forgetme.curate.review import Review
@@ -136,9 +136,7 @@ def test_pulse_hands_on_what_the_curator_sees(client, store, monkeypatch):
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The page as a process of its own on drawn scenes; its address and its store."""
     store = tmp_path_factory.mktemp("jobs") / "store"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "page_server.py", str(store), str(port), "12"]
     program = subprocess.Popen(command, cwd=HERE)

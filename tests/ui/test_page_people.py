@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from test_page import free_port
 
 from forgetme.record.strokes import Stroke, paint
 from forgetme.store import Store
@@ -36,9 +36,7 @@ class Team:
         self.store, self.browser = Store(folder), browser
         for name, role in PEOPLE.items():
             self.store.people.add(name, role, PASSWORD.format(name))
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}/"
         command = [sys.executable, "page_server.py", str(folder), str(port), str(SAMPLES)]
         self.process = subprocess.Popen(

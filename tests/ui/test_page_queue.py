@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlparse
@@ -11,6 +10,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from page_server import Truth, TruthModels
 from small_store import add, filled, hold, leave, proposal, step
+from test_page import free_port
 
 from forgetme.curate.review import Review
 from forgetme.curate.worker import Worker
@@ -41,9 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stor
 
     from forgetme.ui.page import build
 
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     with Store(tmp_path_factory.mktemp("queue") / "store") as store:
         fill_queue(store)
         review = Review(store, TruthModels(Truth()), by="ann")
