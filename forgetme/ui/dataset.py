@@ -81,12 +81,13 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
                     on = gr.Button(
                         "next", size="sm", scale=0, min_width=80, elem_id="fm-sample-after"
                     )
-        with gr.Column(visible=False) as publish_side:
+        with gr.Column(visible=False, elem_id="fm-publish-side") as publish_side:
             publish_opening, publish_looking = publish_form.build(acts, mode)
     limits = acts.review.settings.thresholds
     limit = {"d": limits.low_d, "s": limits.low_s, "clip": None}
     choices = {"concept": concept, "show": show, "split": split, "low": low, "order": order}
-    asked = {*choices.values(), *ranges.values(), page, picked}
+    asked = {*choices.values(), *ranges.values(), page, picked, mode}
+    sides = [looking_at, gallery_side, trail_side, publish_side]
     plots = [part for pair in charts.values() for part in pair]
 
     def wanted(held: dict[Any, Any]) -> Filter:
@@ -102,7 +103,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         """Shows Table 1, and what the filter lets through."""
         upto, lines = known.now()
         what = wanted(held)
-        seen = f"{upto} {what} {held[page]} {held[picked]} {person.role}"
+        seen = f"{upto} {what} {held[page]} {held[picked]} {held[mode]} {person.role}"
         if held.get(shown) == seen:
             return {shown: seen}
         found, lead = data.filtered(lines, what), person.role == "lead"
@@ -130,6 +131,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
             after: gr.Button(interactive=(at + 1) * data.PAGE < len(found.ids)),
             where: views.page_words(at, len(found.ids)),
             **sample_of(review, held[picked], found.ids),
+            **show_mode(person, held[mode]),  # also where the answer to a press was lost
         }  # fmt: skip
         for name, (plot, words) in charts.items():
             updates |= {plot: found.bars[name], words: views.chart_words(name, found, limit[name])}
@@ -197,7 +199,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         "inputs": asked,
         "outputs": [shown, marks, table, table_words, mode, for_leads, concept, split, count,
                     clear, gallery, nothing, pager, before, after, where, one, steps, back, on,
-                    *plots],
+                    *sides, *plots],
         **quiet,
     }  # fmt: skip
     looking = opening | {"inputs": asked | {marks, shown}}
@@ -223,8 +225,8 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         button.click(viewer(step_by(count_of)), asked, [picked, page], **quiet).then(**opening)
     gallery.select(viewer(pick), None, picked, **quiet).then(**large)
     trail_opening, trail_looking = trail_parts.bind(acts, mode, picked, large)
-    mode.input(viewer(show_mode), mode, [looking_at, gallery_side, trail_side, publish_side],
-               **quiet).then(**trail_opening).then(**publish_opening)  # fmt: skip
+    turned = mode.input(viewer(show_mode), mode, sides, **quiet)
+    turned.then(**trail_opening).then(**publish_opening)
     timer.tick(**trail_looking)
 
     def find_samples(review: Review, samples: Filter, page: data.Page = 0) -> Json:

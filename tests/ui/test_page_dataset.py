@@ -75,6 +75,11 @@ def test_table_is_the_stores_table_1_with_the_sum_weighted_by_what_was_selected(
     assert views.table(mixed)[0][4:6] == ["–", "–"], "unlike variants have no common mean"
 
 
+def test_a_press_whose_answer_was_lost_is_made_good_by_the_next_look(page: DataPage) -> None:
+    assert not page.look()["fm-publish-side"].visible
+    assert page.look(fm_dataset_mode=EXPORT)["fm-publish-side"].visible
+
+
 def test_known_scores_have_every_sample_with_its_split(page: DataPage) -> None:
     _, table = Known(page.store).now()
     lines = {line.id: line for line in table.itertuples()}

@@ -64,7 +64,8 @@ def brush(page, name: str, start: float, end: float) -> None:
     page.mouse.move(x + start * box["width"], y)
     page.mouse.down()
     page.mouse.move(x + (start + end) / 2 * box["width"], y)
-    page.mouse.move(x + end * box["width"], y)
+    page.mouse.move(x + end * box["width"], y, steps=4)
+    page.wait_for_timeout(300)  # the chart follows by frames, and lets go where it has followed to
     page.mouse.up()
 
 

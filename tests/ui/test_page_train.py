@@ -344,7 +344,9 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
 
         def shown(tick=tick, held=held) -> set[str]:
             told = tick.fn(asks(tab.client), held)
-            held.update({one: getattr(what, "value", what) for one, what in told.items()})
+            for one, what in told.items():  # an update without a value leaves it as it is
+                parts = getattr(what, "constructor_args", {"value": what})
+                held[one] = parts.get("value", held.get(one))
             return {one.elem_id for one in told if not isinstance(one, gr.State)}
 
         first = shown()
