@@ -96,6 +96,11 @@ def watched_apart(
     return tuple(rest if watch is None else watch)
 
 
+def draws(preset: Preset, concept: str) -> bool:
+    """Tells whether a preset's model draws a concept; of a published one nobody wrote it down."""
+    return preset != "tiny" or any(overlap(concept, one) for one in CONCEPTS)
+
+
 def methods() -> list[Json]:
     """Describes all methods: what they are, need, can train, and their settings by preset."""
     return [_described(one) for one in METHODS.values()]

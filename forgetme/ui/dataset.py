@@ -110,7 +110,7 @@ def build(acts: Acts) -> tuple[list[Json], gr.Timer]:
         at = min(held[page], max(0, (len(found.ids) - 1) // data.PAGE))
         ids = found.ids[at * data.PAGE : (at + 1) * data.PAGE]
         cards = told(person, data.cards(review.store, ids))  # no act looks into a component
-        base, stats = f"{pictures.base(request)}", review.store.table1()
+        base, stats = pictures.base(request), review.store.table1()
         updates: dict[Any, Any] = {
             shown: seen,
             table: gr.Dataframe(views.table(stats), visible=bool(stats)),

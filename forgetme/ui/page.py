@@ -241,6 +241,8 @@ def _bad(request: Request, error: RequestValidationError) -> JSONResponse:
 
 
 def _no_act(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, FnIndexInferError):  # a wrong name, or a fault of Gradio's
+        log.warning("%r was answered as unknown: %r", request.url.path, error)
     words = "There is no such act here. Reload the page, or look at its list of endpoints."
     return JSONResponse({"error": "missing", "words": words}, 404)
 

@@ -37,6 +37,15 @@ def learns(method: str, accepted: int) -> str:
             "that needs none.")  # fmt: skip
 
 
+def undrawn(preset: str, concept: str) -> str:
+    """Warns of a concept that the model does not draw; empty where it does."""
+    from forgetme.train.form import draws
+
+    if not concept or draws(preset, concept):
+        return ""
+    return f" The bundled model does not draw {concept}: there is nothing in it to forget."
+
+
 def held(kept: Sequence[str], apart: Sequence[str]) -> str:
     """Says what is held and what is watched apart."""
     if not kept:

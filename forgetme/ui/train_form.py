@@ -150,7 +150,8 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         able = {name: count for name, count in accepted.items() if count or not one["pictures"]}
         concepts = [(f"{name}, {count or 'none'} accepted", name) for name, count in able.items()]
         known = [name for _, name in concepts] + free
-        before = [held[concept], offered["demo"], *known]
+        drawn = [name for name in known if forms_of.draws(held[preset], name)]
+        before = [held[concept], offered["demo"], *drawn, *known]
         value = next((name for name in before if name in known), None)
         if held[concept] and not one["pictures"]:
             value = held[concept]
@@ -194,7 +195,9 @@ def build(acts: Acts, chosen: gr.State) -> tuple[Json, Any]:
         except Exception as error:  # noqa: BLE001 (the form says it)
             checked = {"problem": refusal(review, error), "cost": None}
         return {
-            concept_words: markup.note(run_views.learns(held[method], accepted)),
+            concept_words: markup.note(
+                run_views.learns(held[method], accepted) + run_views.undrawn(held[preset], word)
+            ),
             keep: kept if word in (held[keep] or ()) else gr.skip(),
             keep_words: markup.note(run_views.held(kept, apart)),
             near: gr.Dropdown(kept, value=kept[0] if kept else None, visible=len(kept) > 1),

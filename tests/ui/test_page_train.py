@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+import small_store
 from fastapi.testclient import TestClient
 from page_server import Truth, TruthModels
 from PIL import Image
@@ -100,6 +101,9 @@ def test_a_timer_is_not_ended_by_a_choice_that_is_gone(tab: Tab) -> None:
                 if "fm-loss-term" in {part.elem_id for part in one.inputs})  # fmt: skip
     held = {one: "of another run" if one in read else one.value for one in tick.inputs}
     told = {one.elem_id: what for one, what in tick.fn(asks(tab.client), held).items()}
+    steps = runs.run_of(tab.store, "cat").asked.settings.steps
+    for chart in ("fm-loss", "fm-scores"):  # how far a run is from its end
+        assert told[chart].constructor_args["x_lim"] == [0, steps]
     assert (told["fm-loss-term"].value, told["fm-probe-step"].value) == ("loss", 4)
 
 
@@ -135,6 +139,21 @@ def test_form_offers_each_methods_numbers_and_words_and_can_run_with_them(tab: T
                 for name, one in shown.items() if not isinstance(one, str)}  # fmt: skip
         told = tab.form("check", held, train_method=method, train_preset="tiny")
         assert told["fm-train-start"].interactive, (method, told["fm-train-verdict"])
+
+
+@pytest.mark.usefixtures("_our_routes_only")
+def test_form_begins_with_what_the_model_draws_and_warns_of_what_it_does_not(
+    store: Store, drawn: Path
+) -> None:
+    small_store.accept(store, small_store.add(store, 900, name="grizzly", concept="bear"))
+    fill(store, drawn)
+    tab = Tab(store)
+    shown = tab.form("show_method", train_method="lora", train_preset="tiny")["fm-train-concept"]
+    assert [value for _, value in shown.choices] == ["bear", "cat"]
+    assert shown.value == "cat"
+    for concept, warned in (("bear", True), ("cat", False), ("Persian cat", False)):
+        told = tab.form("check", train_concept=concept, train_method="lora", train_preset="tiny")
+        assert ("does not draw" in told["fm-train-concept-words"]) is warned, concept
 
 
 def test_start_writes_the_run_down_and_hands_it_to_a_job(tab: Tab) -> None:
@@ -339,6 +358,7 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
 
     changes = {"fm-team-comments": (comment, {"fm-team-comments", "fm-team-sample"}),
                "fm-run": (step, {"fm-run", "fm-runs", "fm-loss"})}  # fmt: skip
+    showing = 0
     for tick in tab.ticks:
         held = {one: one.value for one in tick.inputs}
 
@@ -350,6 +370,8 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
             return {one.elem_id for one in told if not isinstance(one, gr.State)}
 
         first = shown()
+        showing += bool(first)
+        assert len(first) > 3 or not first  # the forms and the trail wait for their mode
         assert shown() == set()
         again = tick.fn(asks(tab.client), held)
         told = [one for one in again if isinstance(one, gr.State) and again[one] != held[one]]
@@ -362,3 +384,4 @@ def test_what_the_page_shows_already_is_not_set_anew_under_a_click(tab: Tab, mon
             change()
             assert shown() == wanted
     assert changes == {}
+    assert showing == 4  # Dataset, Train, Evaluate, Team
